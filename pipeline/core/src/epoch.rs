@@ -1,0 +1,78 @@
+//! What the sinks publish: the outputs between two positions of the log.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Conversation, EventTime, FlowRow, GapRow, LateRow, LogPosition, PartitionId, RejectRow, Span, StreamId};
+
+/// The identity of an epoch: the log position that closed it, and a number within that position
+/// (one progress mark may close many windows; each is an epoch of its own).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct EpochId {
+    /// Position of the progress entry that closed it.
+    pub position: LogPosition,
+    /// 0 for the first epoch of that position.
+    pub part: u32,
+}
+
+/// Where folding must start again so that every window still open is whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Floor {
+    /// The oldest position that an open window, or the window before it, still needs.
+    pub position: LogPosition,
+    /// The watermark of each partition just before that position.
+    pub watermarks: Vec<(PartitionId, EventTime)>,
+}
+
+/// How far a sink has come in a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// The last epoch whose rows are durable; everything at or before it is suppressed on restart.
+    pub committed: EpochId,
+    /// Where folding starts again.
+    pub floor: Floor,
+}
+
+/// All rows determined by the log up to [`Epoch::id`] and not by an earlier epoch.
+#[derive(Clone, Debug)]
+pub struct Epoch {
+    /// Whose rows these are.
+    pub stream: StreamId,
+    /// Its place in the order.
+    pub id: EpochId,
+    /// Where folding starts again once this epoch is durable.
+    pub floor: Floor,
+    /// The window that closed, if one did: the last epoch of an ended input may have side rows only.
+    pub window: Option<ClosedWindow>,
+    /// Flows that came after their window had closed, in log order.
+    pub late: Vec<LateRow>,
+    /// Records that could not be used, in log order.
+    pub rejects: Vec<RejectRow>,
+    /// What is known to be missing, in log order.
+    pub gaps: Vec<GapRow>,
+}
+
+impl Epoch {
+    /// The cursor that stands once this epoch is durable.
+    pub fn cursor(&self) -> Cursor {
+        Cursor { committed: self.id, floor: self.floor.clone() }
+    }
+
+    /// Rows over all datasets.
+    pub fn rows(&self) -> usize {
+        let window = self.window.as_ref().map_or(0, |w| w.flows.len() + w.conversations.len());
+        window + self.late.len() + self.rejects.len() + self.gaps.len()
+    }
+}
+
+/// A window that no further record of the log can touch.
+#[derive(Clone, Debug)]
+pub struct ClosedWindow {
+    /// Its interval.
+    pub span: Span,
+    /// Share of the interval that the source could read, 0 to 1; below 1 where the log has gaps.
+    pub coverage: f64,
+    /// One row per flow key, in canonical order.
+    pub flows: Vec<FlowRow>,
+    /// One row per conversation, in canonical order.
+    pub conversations: Vec<Conversation>,
+}

@@ -1,0 +1,61 @@
+//! The door flows come in through.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{Entry, EventTime, LogPosition, Result};
+
+/// One independent line of flows: its own log, keys, windows, watermark and cursors.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StreamId {
+    /// The cluster the flows belong to.
+    pub cluster: String,
+    /// The configured name of the source.
+    pub source: String,
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.cluster, self.source)
+    }
+}
+
+/// An entry with its place in the log.
+#[derive(Clone, Debug)]
+pub struct Logged {
+    /// Where it stands.
+    pub position: LogPosition,
+    /// What stands there.
+    pub entry: Entry,
+}
+
+/// What a source may do with the log: append, and look back at what it wrote.
+#[async_trait]
+pub trait LogWriter: Send + Sync {
+    /// Appends the entries in order; returns when they are durable, with the position of the first.
+    ///
+    /// Waits while the log is full: a source that cannot wait records a gap instead.
+    async fn append(&self, entries: Vec<Entry>) -> Result<LogPosition>;
+
+    /// Reads one entry that is still in the log; `None` once it has been dropped.
+    async fn read(&self, position: LogPosition) -> Result<Option<Entry>>;
+
+    /// Everything still in the log whose event time may reach `since` or later, payloads included,
+    /// oldest first, handed to `visit`. A source calls this once, at start, to learn what it has.
+    async fn replay(&self, since: EventTime, visit: &mut (dyn FnMut(Logged) + Send)) -> Result<()>;
+}
+
+/// A connector that reads or receives flows.
+#[async_trait]
+pub trait Source: Send {
+    /// Runs until the input ends (bounded inputs return `Ok`) or a fault needs a new start.
+    ///
+    /// Cancelled by dropping: every `append` is atomic, so no await point leaves half an entry.
+    /// The runtime calls `run` again after an error whose retry hint allows it.
+    async fn run(&mut self, log: &dyn LogWriter) -> Result<()>;
+
+    /// Connects and says in one line what it found, without reading flows: `catchment check`.
+    async fn check(&mut self) -> Result<String>;
+}

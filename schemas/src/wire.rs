@@ -1,0 +1,236 @@
+//! Views that slice a receive buffer: the numbers are read, the key and the labels stay bytes.
+//!
+//! A collector sends the same keys again and again, so the hot path hashes a key's bytes and never
+//! parses them twice. [`FlowView`] agrees with the full [`crate::goldmane::Flow`] message on every
+//! well-formed input; a property test holds the two together.
+
+/// Why a buffer is not a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// Offset of the byte at which reading failed.
+    pub offset: usize,
+}
+
+impl std::fmt::Display for Malformed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "malformed protobuf at byte {}", self.offset)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// A flow whose key and labels are still the collector's bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowView<'a> {
+    /// The encoded `FlowKey`.
+    pub key: &'a [u8],
+    /// The label fields, tags included, where they stand together as every known encoder writes
+    /// them; `None` where they do not, or where the key stands more than once.
+    pub labels: Option<&'a [u8]>,
+    /// Seconds; 0 when the server has no closed bucket for the flow.
+    pub start_time: i64,
+    /// Seconds, exclusive.
+    pub end_time: i64,
+    /// Packets towards the reporter.
+    pub packets_in: i64,
+    /// Packets from the reporter.
+    pub packets_out: i64,
+    /// Bytes towards the reporter.
+    pub bytes_in: i64,
+    /// Bytes from the reporter.
+    pub bytes_out: i64,
+    /// Connections first seen.
+    pub num_connections_started: i64,
+    /// Connections that ended.
+    pub num_connections_completed: i64,
+    /// Connections active.
+    pub num_connections_live: i64,
+}
+
+impl<'a> FlowView<'a> {
+    /// Reads an encoded `goldmane.Flow`.
+    pub fn parse(buffer: &'a [u8]) -> Result<Self, Malformed> {
+        let mut view = Self { labels: Some(&[]), ..Self::default() };
+        let mut reader = Reader { buffer, at: 0 };
+        // The labels of source and destination form one run of fields in the middle of the message.
+        let mut labels = 0..0;
+        let mut keys = 0;
+        while reader.at < buffer.len() {
+            let field_start = reader.at;
+            let (field, wire_type) = reader.tag()?;
+            match (field, wire_type) {
+                (1, LENGTH_DELIMITED) => {
+                    view.key = reader.bytes()?;
+                    keys += 1;
+                }
+                (4 | 5, LENGTH_DELIMITED) => {
+                    reader.bytes()?;
+                    if labels.is_empty() {
+                        labels = field_start..reader.at;
+                    } else if labels.end == field_start {
+                        labels.end = reader.at;
+                    } else {
+                        view.labels = None;
+                    }
+                }
+                (2, VARINT) => view.start_time = reader.int()?,
+                (3, VARINT) => view.end_time = reader.int()?,
+                (6, VARINT) => view.packets_in = reader.int()?,
+                (7, VARINT) => view.packets_out = reader.int()?,
+                (8, VARINT) => view.bytes_in = reader.int()?,
+                (9, VARINT) => view.bytes_out = reader.int()?,
+                (10, VARINT) => view.num_connections_started = reader.int()?,
+                (11, VARINT) => view.num_connections_completed = reader.int()?,
+                (12, VARINT) => view.num_connections_live = reader.int()?,
+                (1..=12, _) => return Err(Malformed { offset: field_start }),
+                _ => reader.skip(wire_type)?,
+            }
+        }
+        view.labels = match view.labels {
+            Some(_) if keys <= 1 => Some(&buffer[labels]),
+            _ => None,
+        };
+        Ok(view)
+    }
+}
+
+/// The flows of an encoded `goldmane.FlowListResult`, as slices of encoded `goldmane.Flow`.
+///
+/// Stops after the first malformed field, which it yields as an error.
+#[derive(Clone, Debug)]
+pub struct FlowSlices<'a> {
+    reader: Reader<'a>,
+}
+
+impl<'a> FlowSlices<'a> {
+    /// Over an encoded `goldmane.FlowListResult`.
+    pub const fn new(list: &'a [u8]) -> Self {
+        Self { reader: Reader { buffer: list, at: 0 } }
+    }
+
+    fn next_flow(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
+        while self.reader.at < self.reader.buffer.len() {
+            match self.reader.tag()? {
+                (2, LENGTH_DELIMITED) => {
+                    let start = self.reader.at;
+                    let result = self.reader.bytes()?;
+                    return flow_of_result(result).map(Some).map_err(|e| Malformed { offset: start + e.offset });
+                }
+                (_, wire_type) => self.reader.skip(wire_type)?,
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl<'a> Iterator for FlowSlices<'a> {
+    type Item = Result<&'a [u8], Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.next_flow();
+        if next.is_err() {
+            self.reader.at = self.reader.buffer.len();
+        }
+        next.transpose()
+    }
+}
+
+fn flow_of_result(result: &[u8]) -> Result<&[u8], Malformed> {
+    let mut reader = Reader { buffer: result, at: 0 };
+    let mut flow: &[u8] = &[];
+    while reader.at < result.len() {
+        match reader.tag()? {
+            (2, LENGTH_DELIMITED) => flow = reader.bytes()?,
+            (_, wire_type) => reader.skip(wire_type)?,
+        }
+    }
+    Ok(flow)
+}
+
+const VARINT: u8 = 0;
+const FIXED64: u8 = 1;
+const LENGTH_DELIMITED: u8 = 2;
+const FIXED32: u8 = 5;
+
+#[derive(Clone, Debug)]
+struct Reader<'a> {
+    buffer: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    const fn malformed(&self) -> Malformed {
+        Malformed { offset: self.at }
+    }
+
+    #[inline]
+    fn varint(&mut self) -> Result<u64, Malformed> {
+        // One byte is by far the most common length: tags, small lengths, small counters.
+        match self.buffer.get(self.at) {
+            Some(&byte) if byte < 0x80 => {
+                self.at += 1;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
+        let mut value = 0;
+        for (i, &byte) in self.buffer[self.at.min(self.buffer.len())..].iter().take(10).enumerate() {
+            // The tenth byte holds the last bit of 64.
+            if i == 9 && byte > 1 {
+                break;
+            }
+            value |= u64::from(byte & 0x7f) << (7 * i);
+            if byte < 0x80 {
+                self.at += i + 1;
+                return Ok(value);
+            }
+        }
+        Err(self.malformed())
+    }
+
+    #[inline]
+    fn int(&mut self) -> Result<i64, Malformed> {
+        self.varint().map(|v| v as i64)
+    }
+
+    #[inline]
+    fn tag(&mut self) -> Result<(u32, u8), Malformed> {
+        let start = self.at;
+        let tag = self.varint()?;
+        match u32::try_from(tag >> 3) {
+            Ok(field) if field > 0 && field < (1 << 29) => Ok((field, (tag & 7) as u8)),
+            _ => Err(Malformed { offset: start }),
+        }
+    }
+
+    #[inline]
+    fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+        let length = self.varint()?;
+        self.take(length)
+    }
+
+    #[inline]
+    fn take(&mut self, length: u64) -> Result<&'a [u8], Malformed> {
+        let rest = &self.buffer[self.at..];
+        match usize::try_from(length).ok().and_then(|n| rest.get(..n)) {
+            Some(bytes) => {
+                self.at += bytes.len();
+                Ok(bytes)
+            }
+            None => Err(self.malformed()),
+        }
+    }
+
+    fn skip(&mut self, wire_type: u8) -> Result<(), Malformed> {
+        match wire_type {
+            VARINT => self.varint().map(drop),
+            FIXED64 => self.take(8).map(drop),
+            LENGTH_DELIMITED => self.bytes().map(drop),
+            FIXED32 => self.take(4).map(drop),
+            _ => Err(self.malformed()),
+        }
+    }
+}
