@@ -1,0 +1,182 @@
+//! The log of one stream on the local disk: segments of checksummed entries, synced in groups.
+//!
+//! An append returns when its entries are durable. Nothing that is durable is ever changed, and
+//! only whole segments are dropped, oldest first, once nobody needs them. The log is bounded: a
+//! full one makes appends wait until [`Spool::truncate_before`] frees a segment. An append whose
+//! future is dropped is either written whole or not at all, except that a crash may keep only its
+//! first entries.
+
+mod format;
+mod reader;
+mod segment;
+mod state;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use async_trait::async_trait;
+use catchment_core::{Entry, Error, EventTime, LogPosition, LogWriter, Logged, Result};
+use tokio::sync::{mpsc, oneshot};
+
+use format::PREAMBLE;
+pub use reader::Reader;
+use state::Shared;
+use writer::{Append, Writer};
+
+/// How large a log may grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// A segment is closed before it would grow beyond this; one append is never split.
+    pub segment_bytes: u64,
+    /// Appends wait before the log would grow beyond this. Must hold the open windows and two segments.
+    pub max_bytes: u64,
+}
+
+/// A handle to the log of one stream; clones share it. The last one to go ends the writer.
+#[derive(Clone, Debug)]
+pub struct Spool {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    /// Present until the drop.
+    queue: Option<mpsc::Sender<Append>>,
+    writer: Option<JoinHandle<()>>,
+    /// Held while the log is open: two writers would overwrite each other.
+    _lock: File,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.queue = None;
+        self.shared.close();
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the writer of the log has panicked");
+        }
+    }
+}
+
+impl Spool {
+    /// Opens the log in `dir`, which is created where missing, and recovers what is durable: an
+    /// unfinished tail of the newest segment is cut off, any other damage is an error.
+    pub fn open(dir: &Path, limits: Limits) -> Result<Self> {
+        if limits.max_bytes < limits.segment_bytes.saturating_mul(2) {
+            return Err(Error::user("the log's limit is below two of its segments; raise it or make segments smaller"));
+        }
+        std::fs::create_dir_all(dir).map_err(|e| segment::failed("create", dir, e))?;
+        let lock = lock(dir)?;
+        let shared = Arc::new(Shared::open(dir, limits)?);
+        let (queue, waiting) = mpsc::channel(writer::QUEUE);
+        let writer = Writer::new(shared.clone());
+        let thread = thread::Builder::new().name("log-writer".to_owned()).spawn(move || writer.run(waiting));
+        let thread = thread.map_err(|e| Error::external("cannot start the thread of the log").caused_by(e))?;
+        Ok(Self { inner: Arc::new(Inner { shared, queue: Some(queue), writer: Some(thread), _lock: lock }) })
+    }
+
+    /// The oldest position still in the log; equal to [`Spool::end`] when nothing is.
+    pub fn first(&self) -> LogPosition {
+        self.inner.shared.first()
+    }
+
+    /// The position the next entry will get; everything before it is durable.
+    pub fn end(&self) -> LogPosition {
+        self.inner.shared.end()
+    }
+
+    /// Durable bytes on the disk.
+    pub fn bytes(&self) -> u64 {
+        self.inner.shared.bytes()
+    }
+
+    /// Reads on from `from`. A reader does not keep the log open, and keeps nothing from being dropped.
+    pub fn reader(&self, from: LogPosition) -> Reader {
+        Reader::new(self.inner.shared.clone(), from)
+    }
+
+    /// Nothing before `position` is needed any more: drops the segments that lie wholly before it,
+    /// oldest first. Touches the disk, briefly.
+    pub fn truncate_before(&self, position: LogPosition) -> Result<()> {
+        self.inner.shared.truncate_before(position)
+    }
+
+    /// Refuses what no truncation could ever make room for.
+    fn check_size(&self, bytes: u64) -> Result<()> {
+        let limit = self.inner.shared.limits().max_bytes.saturating_sub(2 * PREAMBLE.len() as u64);
+        if bytes <= limit {
+            return Ok(());
+        }
+        Err(Error::user(format!("{bytes} bytes at once do not fit into a log of {limit}; raise the log's limit")))
+    }
+}
+
+#[async_trait]
+impl LogWriter for Spool {
+    async fn append(&self, entries: Vec<Entry>) -> Result<LogPosition> {
+        if entries.is_empty() {
+            return Ok(self.end());
+        }
+        let (mut frames, mut starts) = (Vec::new(), Vec::with_capacity(entries.len()));
+        for entry in &entries {
+            starts.push(frames.len() as u64);
+            format::encode(entry, &mut frames)?;
+        }
+        self.check_size(frames.len() as u64)?;
+        let (done, durable) = oneshot::channel();
+        let queue = self.inner.queue.as_ref().expect("the queue is present until the drop");
+        queue.send(Append { frames, starts, done }).await.map_err(|_| writer_gone())?;
+        durable.await.map_err(|_| writer_gone())?
+    }
+
+    async fn read(&self, position: LogPosition) -> Result<Option<Entry>> {
+        self.inner.shared.read(position)
+    }
+
+    async fn replay(&self, since: EventTime, visit: &mut (dyn FnMut(Logged) + Send)) -> Result<()> {
+        for position in (self.first().0..self.end().0).map(LogPosition) {
+            // What is dropped meanwhile is no longer in the log.
+            if let Some(entry) = self.inner.shared.read(position)?
+                && reach(&entry) >= since
+            {
+                visit(Logged { position, entry });
+            }
+            // Reading blocks for a moment at a time; others get their turn in between.
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+}
+
+/// The latest event time an entry speaks of.
+fn reach(entry: &Entry) -> EventTime {
+    match entry {
+        Entry::Flows(flows) => flows.span.end,
+        Entry::Progress { up_to, .. } => *up_to,
+        Entry::Gap(gap) => gap.span.end,
+    }
+}
+
+fn writer_gone() -> Error {
+    Error::internal("the writer of the log has stopped; restart and report what was logged before")
+}
+
+fn lock(dir: &Path) -> Result<File> {
+    let path = dir.join("lock");
+    let file = File::create(&path).map_err(|e| segment::failed("create", &path, e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let dir = dir.display();
+            Err(Error::user(format!("another process has the log in {dir} open; stop it or use another directory")))
+        }
+        Err(TryLockError::Error(e)) => Err(segment::failed("lock", &path, e)),
+    }
+}

@@ -1,0 +1,223 @@
+//! What the writer, the readers and the truncation of one log share.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use catchment_core::{Entry, Error, LogPosition, Result};
+use tokio::sync::watch;
+
+use super::Limits;
+use super::format::PREAMBLE;
+use super::segment::{self, Place, Segment, failed};
+use super::writer::Append;
+
+/// The durable part of a log.
+#[derive(Debug)]
+pub(super) struct Shared {
+    dir: PathBuf,
+    limits: Limits,
+    state: Mutex<State>,
+    /// Signalled when segments were dropped or the log is closed.
+    freed: Condvar,
+    /// Removals go oldest first, one caller at a time: a crash never leaves a hole.
+    trimming: Mutex<()>,
+    end: watch::Sender<LogPosition>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Oldest first, without holes, never empty.
+    segments: VecDeque<Segment>,
+    /// Nothing before this position is needed any more.
+    floor: LogPosition,
+    closed: bool,
+}
+
+/// Where an append can go.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// Into the newest segment.
+    Here,
+    /// Into a new segment.
+    NewSegment,
+    /// Nowhere before older segments are dropped.
+    Full,
+    /// Nowhere: every handle is gone.
+    Closed,
+}
+
+impl State {
+    fn newest(&self) -> &Segment {
+        self.segments.back().expect("a log always has a newest segment")
+    }
+
+    fn bytes(&self) -> u64 {
+        self.segments.iter().map(|s| s.bytes).sum()
+    }
+
+    fn room(&self, limits: Limits, staged: u64, need: u64) -> Room {
+        let (newest, preamble) = (self.newest(), PREAMBLE.len() as u64);
+        let used = newest.bytes + staged;
+        let begun = used > preamble;
+        let wants_new = begun && used + need > limits.segment_bytes;
+        let total = self.bytes() + staged + need + if wants_new { preamble } else { 0 };
+        if self.closed {
+            Room::Closed
+        } else if total > limits.max_bytes {
+            // With every entry passed, a new segment lets the newest one go.
+            if begun && self.floor >= newest.end() { Room::NewSegment } else { Room::Full }
+        } else if wants_new {
+            Room::NewSegment
+        } else {
+            Room::Here
+        }
+    }
+
+    /// A segment can go when the one after it begins at or before the floor.
+    fn pop_unneeded(&mut self) -> Option<Segment> {
+        let next = self.segments.get(1)?.first;
+        if next <= self.floor { self.segments.pop_front() } else { None }
+    }
+}
+
+impl Shared {
+    /// Recovers the segments of `dir`, or begins the first one.
+    pub(super) fn open(dir: &Path, limits: Limits) -> Result<Self> {
+        let segments = recover(dir)?;
+        let end = segments.back().map_or(LogPosition(0), Segment::end);
+        let state = State { segments, floor: LogPosition(0), closed: false };
+        Ok(Self {
+            dir: dir.to_owned(),
+            limits,
+            state: Mutex::new(state),
+            freed: Condvar::new(),
+            trimming: Mutex::new(()),
+            end: watch::Sender::new(end),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of the log's state panics")
+    }
+
+    pub(super) const fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    pub(super) fn first(&self) -> LogPosition {
+        self.state().segments[0].first
+    }
+
+    pub(super) fn end(&self) -> LogPosition {
+        *self.end.borrow()
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.state().bytes()
+    }
+
+    /// Resolves once the entry at `position` is durable.
+    pub(super) async fn durable(&self, position: LogPosition) {
+        let reached = self.end.subscribe().wait_for(|end| *end > position).await.is_ok();
+        debug_assert!(reached, "the sender lives as long as `self`");
+    }
+
+    /// The durable entry at `position`; `None` when it was dropped or is not there yet.
+    pub(super) fn read(&self, position: LogPosition) -> Result<Option<Entry>> {
+        // The lock ends before the disk is touched; a segment dropped meanwhile stays readable.
+        let place = self.place(position);
+        place.map(|place| place.read()).transpose()
+    }
+
+    fn place(&self, position: LogPosition) -> Option<Place> {
+        let state = self.state();
+        let after = state.segments.partition_point(|s| s.first <= position);
+        state.segments.get(after.checked_sub(1)?)?.place(position)
+    }
+
+    /// The newest segment and the end of its durable entries.
+    pub(super) fn newest(&self) -> (Arc<File>, Arc<Path>, u64) {
+        let state = self.state();
+        let newest = state.newest();
+        (newest.file.clone(), newest.path.clone(), newest.bytes)
+    }
+
+    /// Where `need` bytes can go after `staged` bytes that are written and not durable yet.
+    pub(super) fn room(&self, staged: u64, need: u64) -> Room {
+        self.state().room(self.limits, staged, need)
+    }
+
+    /// Blocks until `need` bytes have a place to go, or the log is closed.
+    pub(super) fn wait_for_room(&self, need: u64) {
+        let full = |state: &mut State| state.room(self.limits, 0, need) == Room::Full;
+        drop(self.freed.wait_while(self.state(), full).expect("no holder of the log's state panics"));
+    }
+
+    /// Begins a new segment; the one before is durable as a whole.
+    pub(super) fn roll(&self) -> Result<()> {
+        let segment = Segment::create(&self.dir, self.end())?;
+        self.state().segments.push_back(segment);
+        self.drop_unneeded()
+    }
+
+    /// Makes synced appends visible, in order; returns the first position of each.
+    pub(super) fn publish(&self, appends: &[Append]) -> Vec<LogPosition> {
+        let mut state = self.state();
+        let newest = state.segments.back_mut().expect("a log always has a newest segment");
+        let firsts = appends.iter().map(|append| newest.extend(append)).collect();
+        let end = newest.end();
+        drop(state);
+        self.end.send_replace(end);
+        firsts
+    }
+
+    pub(super) fn truncate_before(&self, position: LogPosition) -> Result<()> {
+        {
+            let mut state = self.state();
+            state.floor = state.floor.max(position);
+        }
+        let dropped = self.drop_unneeded();
+        self.freed.notify_all();
+        dropped
+    }
+
+    fn drop_unneeded(&self) -> Result<()> {
+        let _one_at_a_time = self.trimming.lock().expect("no holder of the truncation lock panics");
+        while let Some(segment) = { self.state().pop_unneeded() } {
+            let removed = std::fs::remove_file(&segment.path).and_then(|()| segment::sync_dir(&self.dir));
+            removed.map_err(|e| failed("remove", &segment.path, e))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.freed.notify_all();
+    }
+}
+
+fn recover(dir: &Path) -> Result<VecDeque<Segment>> {
+    let mut found = segment::list(dir)?;
+    let Some((first, newest)) = found.pop() else {
+        return Ok(VecDeque::from([Segment::create(dir, LogPosition(0))?]));
+    };
+    let mut segments = VecDeque::new();
+    for (first, path) in found {
+        segments.push_back(Segment::open_sealed(&path, first)?);
+    }
+    segments.push_back(Segment::open_newest(&newest, first)?);
+    check_no_holes(&segments)?;
+    Ok(segments)
+}
+
+fn check_no_holes(segments: &VecDeque<Segment>) -> Result<()> {
+    let hole = segments.iter().zip(segments.iter().skip(1)).find(|(a, b)| a.end() != b.first);
+    hole.map_or(Ok(()), |(a, b)| {
+        let (path, end, next) = (a.path.display(), a.end().0, b.first.0);
+        Err(Error::internal(format!(
+            "{path} ends before position {end} and the next segment begins at {next}; restore the missing entries or move the directory away"
+        )))
+    })
+}

@@ -1,0 +1,274 @@
+//! The log against a real directory: recovery, damage, truncation, the bound.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use catchment_core::{Encoding, FlowsEntry, PartitionId, Purpose, Span};
+use tempfile::TempDir;
+
+use super::*;
+
+const ROOMY: Limits = Limits { segment_bytes: 1 << 20, max_bytes: 1 << 24 };
+
+fn flows(number: i64, payload: usize) -> Entry {
+    Entry::Flows(FlowsEntry {
+        partition: PartitionId(0),
+        encoding: Encoding::JsonLines,
+        purpose: Purpose::Report,
+        span: Span::new(EventTime::from_secs(number), EventTime::from_secs(number + 1)),
+        origin: "test".into(),
+        first_record: 0,
+        payload: Bytes::from(vec![number as u8; payload]),
+    })
+}
+
+fn progress(secs: i64) -> Entry {
+    Entry::Progress { partition: PartitionId(0), up_to: EventTime::from_secs(secs) }
+}
+
+fn open(dir: &TempDir, limits: Limits) -> Spool {
+    Spool::open(dir.path(), limits).unwrap()
+}
+
+fn read_all(spool: &Spool) -> Vec<Entry> {
+    let mut reader = spool.reader(spool.first());
+    std::iter::from_fn(|| reader.next().unwrap()).map(|logged| logged.entry).collect()
+}
+
+fn segments(dir: &TempDir) -> Vec<PathBuf> {
+    segment::list(dir.path()).unwrap().into_iter().map(|(_, path)| path).collect()
+}
+
+#[tokio::test]
+async fn appends_get_positions_without_holes_and_read_back() {
+    let dir = TempDir::new().unwrap();
+    let spool = open(&dir, ROOMY);
+    assert_eq!((spool.first(), spool.end()), (LogPosition(0), LogPosition(0)));
+    assert_eq!(spool.append(vec![flows(0, 10), progress(1)]).await.unwrap(), LogPosition(0));
+    assert_eq!(spool.append(vec![flows(1, 0)]).await.unwrap(), LogPosition(2));
+    assert_eq!(spool.append(Vec::new()).await.unwrap(), LogPosition(3));
+    assert_eq!(spool.read(LogPosition(1)).await.unwrap(), Some(progress(1)));
+    assert_eq!(spool.read(LogPosition(3)).await.unwrap(), None);
+    assert_eq!(read_all(&spool), [flows(0, 10), progress(1), flows(1, 0)]);
+}
+
+#[tokio::test]
+async fn replay_starts_where_event_time_may_reach() {
+    let dir = TempDir::new().unwrap();
+    let spool = open(&dir, ROOMY);
+    spool.append(vec![flows(0, 1), flows(60, 1), progress(30), progress(61)]).await.unwrap();
+    let mut seen = Vec::new();
+    spool.replay(EventTime::from_secs(60), &mut |logged| seen.push(logged.position.0)).await.unwrap();
+    assert_eq!(seen, [1, 3]);
+}
+
+#[tokio::test]
+async fn a_reopened_log_goes_on_where_it_ended() {
+    let dir = TempDir::new().unwrap();
+    let small = Limits { segment_bytes: 400, max_bytes: 1 << 20 };
+    for round in 0..5 {
+        let spool = open(&dir, small);
+        assert_eq!(spool.end(), LogPosition(round * 2));
+        spool.append(vec![flows(round as i64, 50)]).await.unwrap();
+        spool.append(vec![progress(round as i64)]).await.unwrap();
+    }
+    assert!(segments(&dir).len() > 1);
+    let expected: Vec<_> = (0..5).flat_map(|round| [flows(round, 50), progress(round)]).collect();
+    assert_eq!(read_all(&open(&dir, small)), expected);
+}
+
+#[tokio::test]
+async fn a_tail_torn_at_any_byte_loses_only_the_last_entry() {
+    let dir = TempDir::new().unwrap();
+    let spool = open(&dir, ROOMY);
+    spool.append(vec![flows(0, 20), progress(1)]).await.unwrap();
+    let whole = spool.bytes();
+    spool.append(vec![flows(2, 20)]).await.unwrap();
+    drop(spool);
+    let path = segments(&dir).remove(0);
+    let stored = std::fs::read(&path).unwrap();
+    for cut in whole as usize..stored.len() {
+        std::fs::write(&path, &stored[..cut]).unwrap();
+        let spool = open(&dir, ROOMY);
+        assert_eq!((spool.end(), spool.bytes()), (LogPosition(2), whole), "cut at {cut}");
+        assert_eq!(spool.append(vec![flows(9, 3)]).await.unwrap(), LogPosition(2));
+        assert_eq!(read_all(&spool), [flows(0, 20), progress(1), flows(9, 3)]);
+    }
+}
+
+#[tokio::test]
+async fn a_tail_of_zeros_and_an_unfinished_first_sync_are_cut_off() {
+    let dir = TempDir::new().unwrap();
+    drop(open(&dir, ROOMY));
+    let path = segments(&dir).remove(0);
+    std::fs::write(&path, &PREAMBLE[..5]).unwrap();
+    let spool = open(&dir, ROOMY);
+    spool.append(vec![progress(1)]).await.unwrap();
+    let whole = spool.bytes();
+    drop(spool);
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(whole + 4096).unwrap();
+    let spool = open(&dir, ROOMY);
+    assert_eq!((spool.bytes(), read_all(&spool)), (whole, vec![progress(1)]));
+}
+
+#[tokio::test]
+async fn damage_before_good_entries_is_reported_and_never_cut_off() {
+    let dir = TempDir::new().unwrap();
+    let spool = open(&dir, ROOMY);
+    spool.append(vec![flows(0, 20), flows(1, 20), flows(2, 20)]).await.unwrap();
+    let path = segments(&dir).remove(0);
+    let mut stored = std::fs::read(&path).unwrap();
+    let middle = stored.len() / 2;
+    stored[middle] ^= 1;
+    std::fs::write(&path, &stored).unwrap();
+    let error = spool.read(LogPosition(1)).await.unwrap_err();
+    assert!(error.message.contains("checksum") && error.message.contains(path.to_str().unwrap()), "{error}");
+    drop(spool);
+    let error = Spool::open(dir.path(), ROOMY).unwrap_err();
+    assert!(error.message.contains("damaged"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), stored);
+}
+
+#[tokio::test]
+async fn a_missing_segment_is_reported() {
+    let dir = TempDir::new().unwrap();
+    let small = Limits { segment_bytes: 100, max_bytes: 1 << 20 };
+    let spool = open(&dir, small);
+    for number in 0..3 {
+        spool.append(vec![flows(number, 50)]).await.unwrap();
+    }
+    drop(spool);
+    std::fs::remove_file(&segments(&dir)[1]).unwrap();
+    let error = Spool::open(dir.path(), small).unwrap_err();
+    assert!(error.message.contains("next segment begins at 2"), "{error}");
+}
+
+#[tokio::test]
+async fn truncation_drops_whole_segments_only() {
+    let dir = TempDir::new().unwrap();
+    let spool = open(&dir, Limits { segment_bytes: 600, max_bytes: 1 << 20 });
+    for number in 0..9 {
+        spool.append(vec![flows(number, 50)]).await.unwrap();
+    }
+    let second = segment::list(dir.path()).unwrap()[1].0;
+    assert!(second.0 > 1);
+    spool.truncate_before(LogPosition(second.0 - 1)).unwrap();
+    assert_eq!(spool.first(), LogPosition(0));
+    let mut reader = spool.reader(LogPosition(0));
+    spool.truncate_before(second).unwrap();
+    assert_eq!(spool.first(), second);
+    assert_eq!(segment::list(dir.path()).unwrap()[0].0, second);
+    assert_eq!(spool.read(LogPosition(0)).await.unwrap(), None);
+    assert!(reader.next().unwrap_err().message.contains("dropped"));
+    spool.truncate_before(spool.end()).unwrap();
+    assert_eq!(segments(&dir).len(), 1);
+    assert_eq!(spool.end(), LogPosition(9));
+}
+
+/// Lets the writer get as far as it can: it answers nobody once the log is full.
+async fn fill(spool: &Spool) -> tokio::task::JoinHandle<LogPosition> {
+    loop {
+        let (end, spool) = (spool.end(), spool.clone());
+        let pending = tokio::spawn({
+            let spool = spool.clone();
+            async move { spool.append(vec![flows(1, 100)]).await.unwrap() }
+        });
+        let full = spool.bytes() + 300 > spool.inner.shared.limits().max_bytes;
+        if full {
+            return pending;
+        }
+        pending.await.unwrap();
+        assert_eq!(spool.end(), end.next());
+    }
+}
+
+#[tokio::test]
+async fn a_full_log_makes_appends_wait_until_it_is_truncated() {
+    let dir = TempDir::new().unwrap();
+    let limits = Limits { segment_bytes: 600, max_bytes: 1200 };
+    let spool = open(&dir, limits);
+    let pending = fill(&spool).await;
+    let end = spool.end();
+    tokio::task::yield_now().await;
+    assert!(!pending.is_finished() && spool.bytes() <= limits.max_bytes);
+    spool.truncate_before(end).unwrap();
+    assert_eq!(pending.await.unwrap(), end);
+    assert!(spool.bytes() <= limits.max_bytes);
+}
+
+#[tokio::test]
+async fn a_log_can_be_closed_while_it_is_full() {
+    let dir = TempDir::new().unwrap();
+    let limits = Limits { segment_bytes: 600, max_bytes: 1200 };
+    let spool = open(&dir, limits);
+    let pending = fill(&spool).await;
+    let (end, before) = (spool.end(), read_all(&spool));
+    pending.abort();
+    assert!(pending.await.unwrap_err().is_cancelled());
+    drop(spool);
+    let spool = open(&dir, limits);
+    assert_eq!((spool.end(), read_all(&spool)), (end, before));
+}
+
+#[tokio::test]
+async fn what_can_never_fit_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let spool = open(&dir, Limits { segment_bytes: 600, max_bytes: 1200 });
+    let error = spool.append(vec![flows(0, 1200)]).await.unwrap_err();
+    assert!(error.message.contains("do not fit"), "{error}");
+    let error = Spool::open(dir.path(), Limits { segment_bytes: 600, max_bytes: 601 }).unwrap_err();
+    assert!(error.message.contains("two of its segments"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_keep_their_own_order() {
+    let dir = TempDir::new().unwrap();
+    let spool = open(&dir, Limits { segment_bytes: 4096, max_bytes: 1 << 24 });
+    let callers = (0..8).map(|caller| {
+        let spool = spool.clone();
+        tokio::spawn(async move {
+            for number in 0..20 {
+                let mark = |n| Entry::Progress { partition: PartitionId(caller), up_to: EventTime(n) };
+                let first = spool.append(vec![mark(number), mark(number + 1000)]).await.unwrap();
+                assert_eq!(spool.read(first).await.unwrap(), Some(mark(number)));
+                assert_eq!(spool.read(first.next()).await.unwrap(), Some(mark(number + 1000)));
+            }
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.unwrap();
+    }
+    let all = read_all(&spool);
+    assert_eq!(all.len(), 8 * 20 * 2);
+    for caller in 0..8 {
+        let own: Vec<_> = all.iter().filter(|e| e.partition() == PartitionId(caller)).collect();
+        let marks = (0..20).flat_map(|n| [n, n + 1000]);
+        let expected: Vec<_> =
+            marks.map(|n| Entry::Progress { partition: PartitionId(caller), up_to: EventTime(n) }).collect();
+        assert!(own.into_iter().eq(&expected));
+    }
+}
+
+#[tokio::test]
+async fn a_waiting_reader_wakes_when_its_entry_is_durable() {
+    let dir = TempDir::new().unwrap();
+    let spool = open(&dir, ROOMY);
+    let mut reader = spool.reader(spool.end());
+    assert!(reader.next().unwrap().is_none());
+    let waiting = tokio::spawn(async move {
+        reader.wait(reader.position()).await;
+        reader.next().unwrap().map(|logged| logged.entry)
+    });
+    spool.append(vec![progress(5)]).await.unwrap();
+    assert_eq!(waiting.await.unwrap(), Some(progress(5)));
+}
+
+#[tokio::test]
+async fn a_log_is_open_once() {
+    let dir = TempDir::new().unwrap();
+    let spool = open(&dir, ROOMY);
+    let error = Spool::open(dir.path(), ROOMY).unwrap_err();
+    assert!(error.message.contains("another process"), "{error}");
+    drop(spool);
+    open(&dir, ROOMY);
+}
