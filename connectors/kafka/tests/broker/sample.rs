@@ -1,0 +1,85 @@
+//! Epochs to publish.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use catchment_core::{
+    Agreement, ClosedWindow, Conversation, Counters, Endpoint, Epoch, EpochId, EventTime, Floor, FlowKey, FlowRow,
+    GapRow, KeyRecord, Labels, LogPosition, PartitionId, RejectRow, Service, Span, StreamId, Symmetry, Trace,
+};
+
+pub(crate) fn stream() -> StreamId {
+    StreamId { cluster: "prod".to_owned(), source: "calico".to_owned() }
+}
+
+/// An epoch with one window of `flows` flows, one conversation, one reject and one gap.
+pub(crate) fn epoch(position: u64, flows: usize) -> Epoch {
+    let start = EventTime::from_secs(60 * position as i64);
+    let span = Span::new(start, start.plus(60_000_000));
+    let flows: Vec<_> = (0..flows).map(|i| flow(key("web", "db", 5000 + i as i64))).collect();
+    let window = ClosedWindow { span, coverage: 1.0, flows, conversations: vec![conversation(key("db", "web", 80))] };
+    Epoch {
+        stream: stream(),
+        id: EpochId { position: LogPosition(position), part: 0 },
+        floor: Floor { position: LogPosition(position.saturating_sub(1)), watermarks: vec![(PartitionId(0), start)] },
+        window: Some(window),
+        late: vec![],
+        rejects: vec![reject(position, Bytes::from_static(b"{"))],
+        gaps: vec![gap(position, span)],
+    }
+}
+
+pub(crate) fn reject(position: u64, original: Bytes) -> RejectRow {
+    RejectRow {
+        position: LogPosition(position),
+        index: 0,
+        reason: "unreadable",
+        detail: "no JSON".to_owned(),
+        origin: "flows.jsonl:1".to_owned(),
+        event_time: None,
+        original_len: original.len() as u64,
+        original,
+    }
+}
+
+fn gap(position: u64, span: Span) -> GapRow {
+    GapRow {
+        position: LogPosition(position),
+        partition: PartitionId(0),
+        span,
+        reason: "collector_forgot".to_owned(),
+        detail: "the ring had moved on".to_owned(),
+    }
+}
+
+fn key(source: &str, dest: &str, dest_port: i64) -> Arc<KeyRecord> {
+    let end = |name: &str| Endpoint { namespace: Some("shop".into()), raw_name: name.into(), kind: 1 };
+    let trace = Arc::new(Trace::new(vec![], vec![]));
+    let (source, dest, service) = (end(source), end(dest), Service::default());
+    let key = FlowKey { source, dest, dest_port, protocol: "tcp".into(), service, reporter: 1, action: 1, trace };
+    Arc::new(KeyRecord::new(key, true))
+}
+
+fn flow(key: Arc<KeyRecord>) -> FlowRow {
+    let labels = Arc::new(Labels::new(vec!["app=shop".into()]));
+    FlowRow {
+        key,
+        source_labels: labels.clone(),
+        dest_labels: labels,
+        counters: Counters { packets_in: 3, bytes_in: 180, ..Counters::default() },
+        records: 1,
+        buckets: 1,
+        labels_varied: false,
+        trace_split: false,
+    }
+}
+
+fn conversation(key: Arc<KeyRecord>) -> Conversation {
+    Conversation {
+        key,
+        halves: vec![],
+        expected_halves: Some(2),
+        agreement: Agreement::OneSided,
+        symmetry: Symmetry::Idle,
+    }
+}
