@@ -1,0 +1,91 @@
+//! What earlier runs left in the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use catchment_core::{Entry, EventTime, LogPosition, LogWriter, Logged, Purpose, Result, Span};
+
+use crate::clock::wall_clock;
+use crate::reconcile::Digest;
+
+/// How far to look back: the hour that a collector holds, and some for clocks that disagree.
+const LOOK_BACK_SECS: i64 = 3900;
+
+/// What the log holds about a bucket.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// Its entries: the pages of the report, then corrections.
+    pub(crate) entries: Vec<LogPosition>,
+    /// Of the whole bucket; `None` where corrections make it more than its entries' sum.
+    pub(crate) digest: Option<Digest>,
+}
+
+/// What the log holds about the last hour.
+#[derive(Debug, Default)]
+pub(crate) struct Learned {
+    /// The newest progress.
+    pub(crate) up_to: Option<EventTime>,
+    /// Width of the buckets that were read.
+    pub(crate) width: Option<i64>,
+    flows: BTreeMap<EventTime, (Span, Known)>,
+    marks: BTreeSet<EventTime>,
+    damaged: BTreeSet<EventTime>,
+}
+
+impl Learned {
+    /// Looks back an hour, and through the whole log if that hour is empty: after a long outage the
+    /// gap begins where the log ends.
+    pub(crate) async fn from_log(log: &dyn LogWriter) -> Result<Self> {
+        let recent = Self::since(log, wall_clock().plus(-LOOK_BACK_SECS * 1_000_000)).await?;
+        if recent.up_to.is_some() { Ok(recent) } else { Self::since(log, EventTime::MIN).await }
+    }
+
+    async fn since(log: &dyn LogWriter, since: EventTime) -> Result<Self> {
+        let mut learned = Self::default();
+        let mut failed = Ok(());
+        let mut visit = |logged: Logged| {
+            if failed.is_ok() {
+                failed = learned.visit(logged);
+            }
+        };
+        log.replay(since, &mut visit).await?;
+        failed.map(|()| learned)
+    }
+
+    fn visit(&mut self, logged: Logged) -> Result<()> {
+        match logged.entry {
+            Entry::Progress { up_to, .. } => {
+                self.up_to = self.up_to.max(Some(up_to));
+                self.marks.insert(up_to);
+            }
+            Entry::Flows(flows) => {
+                self.width = Some(flows.span.micros());
+                self.add(logged.position, flows.span, flows.purpose, flows.payload)?;
+            }
+            // A bucket found damaged was settled then; another look would find the same damage.
+            Entry::Gap(gap) => {
+                self.damaged.insert(gap.span.start);
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, position: LogPosition, span: Span, purpose: Purpose, payload: Bytes) -> Result<()> {
+        let whole = || (span, Known { entries: Vec::new(), digest: Some(Digest::default()) });
+        let (_, known) = self.flows.entry(span.start).or_insert_with(whole);
+        known.entries.push(position);
+        known.digest = match (purpose, known.digest) {
+            (Purpose::Report, Some(digest)) => Some(digest.plus(Digest::of(&[payload])?)),
+            _ => None,
+        };
+        Ok(())
+    }
+
+    /// Buckets of this width that are wholly in the log, those without flows included.
+    pub(crate) fn buckets(mut self, width: i64) -> BTreeMap<EventTime, Known> {
+        let empty = || Known { entries: Vec::new(), digest: Some(Digest::default()) };
+        self.flows.retain(|_, (span, _)| span.micros() == width);
+        let starts = self.marks.iter().map(|mark| mark.plus(-width)).filter(|start| !self.damaged.contains(start));
+        starts.map(|start| (start, self.flows.remove(&start).map_or_else(empty, |(_, known)| known))).collect()
+    }
+}

@@ -1,0 +1,174 @@
+//! The source against a scripted collector.
+
+mod support;
+
+use catchment_core::{ByteSize, Entry, EventTime, LogWriter as _, PartitionId, Purpose, Source as _};
+use catchment_goldmane::{Begin, Config};
+use support::{Collector, MemoryLog, config, flows, marks, now, run_until, source};
+
+const WIDTH: i64 = 15;
+
+fn progress(up_to: i64) -> Entry {
+    Entry::Progress { partition: PartitionId(0), up_to: EventTime::from_secs(up_to) }
+}
+
+/// A log in which an earlier run came as far as `up_to`.
+async fn log_up_to(up_to: i64) -> MemoryLog {
+    let log = MemoryLog::default();
+    log.append(vec![progress(up_to)]).await.expect("memory");
+    log
+}
+
+#[tokio::test]
+async fn every_closed_bucket_is_logged_once_with_its_progress_empty_ones_too() {
+    let collector = Collector::new(WIDTH);
+    let (old, new) = (collector.bucket(6), collector.bucket(3));
+    collector.put(old, "web", 7);
+    collector.put(new, "web", 9);
+    collector.put(new, "db", 1);
+    let address = format!("http://{}", collector.serve().await);
+    let log = MemoryLog::default();
+    run_until(config(&address), &log, log.until_progress(new + WIDTH)).await;
+
+    let entries = log.entries();
+    let expected = [(old, "web", 7), (new, "db", 1), (new, "web", 9)].map(|(b, n, p)| (b, n.to_owned(), p));
+    assert_eq!(flows(&entries, Purpose::Report), expected);
+    let marks = marks(&entries);
+    assert!(marks.windows(2).all(|pair| pair[1] - pair[0] == WIDTH), "{marks:?}");
+    assert!(marks[0] <= now() - 230 * WIDTH, "an empty log begins with the oldest bucket held");
+    let flows_at = entries.iter().position(|e| matches!(e, Entry::Flows(_))).expect("two buckets have flows");
+    assert_eq!(entries[flows_at + 1], progress(old + WIDTH));
+}
+
+#[tokio::test]
+async fn a_restart_continues_after_the_newest_progress_and_reads_no_bucket_twice() {
+    let collector = Collector::new(WIDTH);
+    let buckets = [9, 8, 7, 6, 5].map(|age| collector.bucket(age));
+    for bucket in buckets {
+        collector.put(bucket, "web", 1);
+    }
+    let address = format!("http://{}", collector.serve().await);
+    let log = log_up_to(buckets[0]).await;
+    run_until(config(&address), &log, log.until_progress(buckets[2])).await;
+    run_until(config(&address), &log, log.until_progress(buckets[4] + WIDTH)).await;
+    let read: Vec<_> = flows(&log.entries(), Purpose::Report).into_iter().map(|(bucket, ..)| bucket).collect();
+    assert_eq!(read, buckets);
+}
+
+#[tokio::test]
+async fn what_expired_during_an_outage_becomes_a_gap() {
+    let collector = Collector::new(WIDTH);
+    let recent = collector.bucket(4);
+    collector.put(recent, "web", 1);
+    let address = format!("http://{}", collector.serve().await);
+    // Three hours: beyond the hour that is looked at first.
+    let stopped = collector.bucket(720);
+    let log = log_up_to(stopped).await;
+    run_until(config(&address), &log, log.until_progress(recent + WIDTH)).await;
+
+    let entries = log.entries();
+    let Entry::Gap(gap) = &entries[1] else { panic!("the gap comes first: {:?}", entries[1]) };
+    assert_eq!((gap.reason.as_str(), gap.span.start), ("collector_forgot", EventTime::from_secs(stopped)));
+    assert_eq!(entries[2], progress(gap.span.end.secs()));
+    assert_eq!(flows(&entries, Purpose::Report), [(recent, "web".to_owned(), 1)]);
+}
+
+#[tokio::test]
+async fn an_answer_beyond_the_limit_is_read_in_pages_that_start_over_when_the_totals_change() {
+    let collector = Collector::new(WIDTH);
+    let bucket = collector.bucket(4);
+    for i in 0..25 {
+        collector.put(bucket, &format!("pod-{i:02}"), i);
+    }
+    let mut late = Some("aaa-first-by-name");
+    collector.state().script = Some(Box::new(move |request, buckets| {
+        // A flow is added between the first page and the second.
+        if request.page == 1
+            && let Some(name) = late.take()
+        {
+            buckets.entry(bucket).or_default().insert(name.to_owned(), 1);
+        }
+    }));
+    let address = format!("http://{}", collector.serve().await);
+    let log = log_up_to(bucket).await;
+    // About 30 bytes per flow: ten fit, 25 do not.
+    let small = Config { max_message: ByteSize(400), page_size: 10, ..config(&address) };
+    run_until(small, &log, log.until_progress(bucket + WIDTH)).await;
+
+    let read = flows(&log.entries(), Purpose::Report);
+    let mut names: Vec<_> = read.iter().map(|(_, name, _)| name.as_str()).collect();
+    names.dedup();
+    assert_eq!(names.len(), 26);
+    assert_eq!(names[0], "aaa-first-by-name");
+    let state = collector.state();
+    let paged = state.requests.iter().filter(|r| r.page_size == 10 && r.start_time_lt == bucket + WIDTH);
+    assert_eq!(paged.map(|r| r.page).collect::<Vec<_>>(), [0, 1, 0, 1, 2]);
+}
+
+#[tokio::test]
+async fn a_later_look_logs_what_came_late_and_what_a_restart_lost() {
+    let collector = Collector::new(WIDTH);
+    let (grown, shrunk, stop) = (collector.bucket(31), collector.bucket(30), collector.bucket(20));
+    collector.put(grown, "web", 5);
+    collector.put(shrunk, "web", 5);
+    let address = format!("http://{}", collector.serve().await);
+    let log = log_up_to(grown).await;
+    run_until(config(&address), &log, log.until_progress(stop)).await;
+
+    collector.put(grown, "web", 8);
+    collector.put(grown, "late", 2);
+    collector.state().buckets.remove(&shrunk);
+    // Time passes for the collector alone: the buckets reach the age of their last look.
+    collector.state().skew = 191 * WIDTH;
+    let newest = now() / WIDTH * WIDTH + 190 * WIDTH;
+    collector.put(newest - WIDTH, "clock", 1);
+    let corrected = |entries: &[Entry]| entries.iter().any(|e| matches!(e, Entry::Gap(_)));
+    run_until(config(&address), &log, log.until(corrected)).await;
+
+    let entries = log.entries();
+    let corrections = flows(&entries, Purpose::Correction);
+    assert_eq!(corrections.len(), 2);
+    assert!(corrections.contains(&(grown, "web".to_owned(), 3)), "{corrections:?}");
+    assert!(corrections.contains(&(grown, "late".to_owned(), 2)), "{corrections:?}");
+    let Some(Entry::Gap(gap)) = entries.iter().find(|e| matches!(e, Entry::Gap(_))) else { unreachable!() };
+    assert_eq!((gap.reason.as_str(), gap.span.start), ("collector_restarted", EventTime::from_secs(shrunk)));
+}
+
+#[tokio::test]
+async fn the_width_is_the_collectors_and_a_skewed_clock_is_noticed() {
+    let collector = Collector::new(5);
+    let (first, second) = (collector.bucket(40), collector.bucket(39));
+    // One flow spans two buckets: its interval alone would suggest 10 s.
+    collector.put(first, "web", 1);
+    collector.put(second, "web", 1);
+    let address = format!("http://{}", collector.serve().await);
+    let found = source(config(&address)).check().await.expect("reachable");
+    assert!(found.contains("buckets of 5 s") && found.contains("clock agrees"), "{found}");
+
+    collector.state().skew = -100;
+    let found = source(config(&address)).check().await.expect("reachable");
+    assert!(found.contains("differs from ours by -1"), "{found}");
+}
+
+#[tokio::test]
+async fn latest_begins_with_the_bucket_that_is_filling() {
+    let collector = Collector::new(1);
+    let old = collector.bucket(30);
+    collector.put(old, "old", 1);
+    let address = format!("http://{}", collector.serve().await);
+    let log = MemoryLog::default();
+    let latest = Config { begin: Begin::Latest, ..config(&address) };
+    run_until(latest, &log, log.until(|entries| !entries.is_empty())).await;
+    assert!(marks(&log.entries())[0] > old + 20);
+    assert_eq!(flows(&log.entries(), Purpose::Report), []);
+}
+
+#[tokio::test]
+async fn a_collector_that_is_away_is_an_outside_fault_worth_retrying() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = format!("http://{}", listener.local_addr().expect("bound"));
+    drop(listener);
+    let error = source(config(&address)).run(&MemoryLog::default()).await.expect_err("nobody listens");
+    assert_eq!((error.domain, error.retry), (catchment_core::Domain::External, catchment_core::Retry::Backoff));
+    assert!(error.message.contains(&address), "{}", error.message);
+}
