@@ -108,6 +108,14 @@ impl<'a> FlowSlices<'a> {
         Self { reader: Reader { buffer: list, at: 0 } }
     }
 
+    /// Offsets in the list just behind each flow, up to the first malformed field.
+    pub fn ends(mut self) -> impl Iterator<Item = usize> {
+        std::iter::from_fn(move || match self.next()? {
+            Ok(_) => Some(self.reader.at),
+            Err(_) => None,
+        })
+    }
+
     fn next_flow(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
         while self.reader.at < self.reader.buffer.len() {
             match self.reader.tag()? {

@@ -154,7 +154,7 @@ pub fn trace_members(trace: &Trace) -> Box<str> {
     let mut out = Vec::with_capacity(512);
     text_member(&mut out, "enforced_policy", trace.enforced_policy().as_deref());
     text_member(&mut out, "enforced_tier", trace.enforced_tier().map(|t| &**t));
-    text_member(&mut out, "verdict_reason", trace.verdict_reason().map(|r| r.as_str()));
+    text_member(&mut out, "verdict_reason", trace.verdict_reason().map(crate::VerdictReason::as_str));
     text_member(&mut out, "pending_action", trace.pending_action().and_then(names::action).as_deref());
     hits_members(&mut out, trace);
     into_json(out)

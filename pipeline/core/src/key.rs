@@ -200,8 +200,8 @@ impl Labels {
     /// The labels both carry; empty stays empty.
     #[must_use]
     pub fn intersect(&self, other: &Self) -> Self {
-        let kept = |label: &&Box<str>| other.items.binary_search(label).is_ok();
-        Self::new(self.items.iter().filter(kept).cloned().collect())
+        let both = self.items.iter().filter(|label| other.items.binary_search(label).is_ok());
+        Self::new(both.cloned().collect())
     }
 }
 

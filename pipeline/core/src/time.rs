@@ -24,6 +24,7 @@ impl EventTime {
     }
 
     /// The start of the aligned interval of `width` microseconds that holds this moment.
+    #[must_use]
     pub const fn align(self, width: i64) -> Self {
         Self(self.0.saturating_sub(self.0.rem_euclid(width)))
     }

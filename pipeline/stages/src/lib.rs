@@ -1,1 +1,24 @@
-//! stub
+//! Decode, normalize, window, conversations: from entries of the log to epochs.
+//!
+//! Everything here is pure, synchronous and deterministic: no clock, no IO, no task. [`Folder`]
+//! reads the log in order and decides what closes when; [`Shard`]s do the work per record, each with
+//! a key table of its own. Neither the number of shards, their hash seeds nor the order of records
+//! within a window can be seen in what comes out.
+//!
+//! ```text
+//! entry -> Folder -> jobs -> Shard: slice, look up key, add ──┐
+//!                 -> watermark passes a window end -> close ──┴-> merge -> conversations -> Epoch
+//! ```
+
+mod conversation;
+mod fold;
+mod json_flow;
+mod key_table;
+mod merge;
+mod normalize;
+mod record;
+mod shard;
+mod window;
+
+pub use fold::{Folder, InlineWorkers, Resume, Settings, Workers};
+pub use shard::{Closing, Job, Shard, ShardClose};

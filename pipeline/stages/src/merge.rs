@@ -1,0 +1,104 @@
+//! Shards of one window into one sorted stream of rows.
+
+use std::sync::Arc;
+
+use catchment_core::{FlowRow, LogPosition, Span};
+
+use crate::window::{LiveSlots, coincide, occupied, peak};
+
+/// A window as one shard counted it: one row per canonical key, in canonical order.
+#[derive(Debug)]
+pub(crate) struct ShardWindow {
+    pub(crate) span: Span,
+    pub(crate) first_position: LogPosition,
+    rows: Vec<FlowRow>,
+    live: LiveSlots,
+}
+
+impl ShardWindow {
+    pub(crate) fn new(span: Span, first_position: LogPosition, granularity: u32) -> Self {
+        let mut live = LiveSlots::new((span.micros() / 1_000_000) as u32);
+        live.refine(granularity);
+        Self { span, first_position, rows: Vec::new(), live }
+    }
+
+    /// Appends a row that is not before the last one; a row of the same key joins it.
+    pub(crate) fn push(&mut self, row: FlowRow, live: &[u32]) {
+        match self.rows.last_mut() {
+            Some(last) if last.key.canonical == row.key.canonical => {
+                join(last, &row);
+                self.live.add_to_last(live);
+            }
+            _ => {
+                self.rows.push(row);
+                self.live.push(live);
+            }
+        }
+    }
+
+    /// Joins the shards of one window.
+    pub(crate) fn merge(mut shards: Vec<Self>) -> Self {
+        if shards.len() == 1 {
+            return shards.swap_remove(0);
+        }
+        let first = &shards[0];
+        let first_position = shards.iter().map(|s| s.first_position).min().unwrap_or(first.first_position);
+        let mut merged = Self::new(first.span, first_position, first.live.granularity());
+        for shard in &shards {
+            merged.live.refine(shard.live.granularity());
+        }
+        for shard in &mut shards {
+            shard.live.refine(merged.live.granularity());
+        }
+        let mut at = vec![0; shards.len()];
+        while let Some(next) = smallest(&shards, &at) {
+            let shard = &shards[next];
+            merged.push(shard.rows[at[next]].clone(), shard.live.of(at[next]));
+            at[next] += 1;
+        }
+        merged
+    }
+
+    /// The rows with everything that needs the whole window: peaks, buckets, split traces.
+    pub(crate) fn into_rows(mut self) -> Vec<FlowRow> {
+        for (i, row) in self.rows.iter_mut().enumerate() {
+            let slots = self.live.of(i);
+            row.counters.live = peak(slots);
+            row.buckets = occupied(slots);
+        }
+        self.mark_split_traces();
+        self.rows
+    }
+
+    /// Rows that differ by trace only are neighbours.
+    fn mark_split_traces(&mut self) {
+        let mut start = 0;
+        while start < self.rows.len() {
+            let traceless = self.rows[start].key.traceless();
+            let len = self.rows[start..].iter().take_while(|row| row.key.traceless() == traceless).count();
+            for i in start..start + len {
+                let others = (start..start + len).filter(|&j| j != i);
+                let split = others.into_iter().any(|j| coincide(self.live.of(i), self.live.of(j)));
+                self.rows[i].trace_split = split;
+            }
+            start += len;
+        }
+    }
+}
+
+fn smallest(shards: &[ShardWindow], at: &[usize]) -> Option<usize> {
+    let heads = shards.iter().zip(at).enumerate();
+    let heads = heads.filter_map(|(i, (shard, &at))| shard.rows.get(at).map(|row| (&row.key.canonical, i)));
+    heads.min().map(|(_, i)| i)
+}
+
+fn join(row: &mut FlowRow, other: &FlowRow) {
+    row.counters = row.counters.plus(other.counters);
+    row.records += other.records;
+    let same = row.source_labels == other.source_labels && row.dest_labels == other.dest_labels;
+    if !same {
+        row.source_labels = Arc::new(row.source_labels.intersect(&other.source_labels));
+        row.dest_labels = Arc::new(row.dest_labels.intersect(&other.dest_labels));
+    }
+    row.labels_varied |= other.labels_varied || !same;
+}

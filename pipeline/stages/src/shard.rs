@@ -1,0 +1,297 @@
+//! The work per record: slice, look up the key, add to the window.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use catchment_core::{
+    Counters, Encoding, EventTime, FlowRow, LateReason, LateRow, LogPosition, Purpose, RejectRow, Span,
+};
+use catchment_schemas::goldmane;
+use catchment_schemas::wire::{FlowSlices, FlowView};
+use prost::Message as _;
+
+use crate::json_flow;
+use crate::key_table::{Identity, KeyTable, RawHash};
+use crate::merge::ShardWindow;
+use crate::normalize;
+use crate::record::{Fault, Numbers, Reading};
+use crate::window::OpenWindow;
+
+/// Windows a key may be silent before its id is given back.
+const KEEP_SILENT_WINDOWS: i64 = 10;
+
+/// A part of a flows entry.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Position of the entry.
+    pub position: LogPosition,
+    /// Number of the part's first record within the entry.
+    pub first_index: u32,
+    /// Why the flows were read.
+    pub purpose: Purpose,
+    /// How `payload` is written.
+    pub encoding: Encoding,
+    /// Where the entry came from.
+    pub origin: Arc<str>,
+    /// Number of the entry's first record inside `origin`.
+    pub first_record: u64,
+    /// Whole records.
+    pub payload: Bytes,
+    /// The watermark at the entry: windows that end at or before it are closed.
+    pub watermark: EventTime,
+}
+
+/// What closes: every window that ends at or before the watermark.
+#[derive(Clone, Copy, Debug)]
+pub struct Closing {
+    /// The new watermark.
+    pub watermark: EventTime,
+}
+
+/// What one shard hands over when windows close.
+#[derive(Debug, Default)]
+pub struct ShardClose {
+    pub(crate) windows: Vec<ShardWindow>,
+    /// Open windows: start and first position.
+    pub(crate) open: Vec<(EventTime, LogPosition)>,
+    pub(crate) late: Vec<LateRow>,
+    pub(crate) rejects: Vec<RejectRow>,
+    /// Records read since the last close, skipped ones included.
+    pub records: u64,
+    /// Rows of zeros for flows that have no closed bucket yet.
+    pub still_open: u64,
+    /// Distinct identities held.
+    pub keys: usize,
+}
+
+/// One worker's share of a stream's state.
+pub struct Shard {
+    width: i64,
+    table: KeyTable,
+    windows: BTreeMap<EventTime, OpenWindow>,
+    scratch: Vec<u8>,
+    since_close: ShardClose,
+}
+
+impl Shard {
+    /// For tumbling windows of `width` microseconds.
+    pub fn new(width: i64) -> Self {
+        Self::with_table(width, KeyTable::default())
+    }
+
+    /// With hash seeds of the caller's, for tests that vary them.
+    pub fn with_seeds(width: i64, seeds: [u64; 2]) -> Self {
+        Self::with_table(width, KeyTable::with_seeds(seeds))
+    }
+
+    fn with_table(width: i64, table: KeyTable) -> Self {
+        Self { width, table, windows: BTreeMap::new(), scratch: Vec::new(), since_close: ShardClose::default() }
+    }
+
+    /// Folds every record of the job.
+    pub fn fold(&mut self, job: &Job) {
+        match job.encoding {
+            Encoding::GoldmaneList => self.fold_list(job),
+            Encoding::JsonLines => self.fold_lines(job),
+        }
+    }
+
+    fn fold_list(&mut self, job: &Job) {
+        for (index, flow) in (job.first_index..).zip(FlowSlices::new(&job.payload)) {
+            self.since_close.records += 1;
+            let (bytes, outcome) = match flow {
+                Ok(flow) => (flow, self.fold_flow(job, index, flow)),
+                Err(e) => (
+                    &job.payload[..],
+                    Err(Fault::new("malformed_protobuf", format!("{e}; the rest of the answer is lost"))),
+                ),
+            };
+            if let Err(fault) = outcome {
+                self.reject(job, index, bytes, fault);
+            }
+        }
+    }
+
+    #[inline]
+    fn fold_flow(&mut self, job: &Job, index: u32, flow: &[u8]) -> Result<(), Fault> {
+        let view = FlowView::parse(flow).map_err(|e| malformed(&e))?;
+        let Reading::Counted(span, counters) = Numbers::of_view(&view).read()? else {
+            self.since_close.still_open += 1;
+            return Ok(());
+        };
+        let hash = match view.labels {
+            Some(labels) => self.table.hash(view.key, labels),
+            None => self.table.hash(flow_without_numbers(flow)?.as_slice(), b"scattered"),
+        };
+        let id = match self.table.find(hash) {
+            Some(id) => id,
+            None => self.insert_message(hash, flow)?,
+        };
+        self.add(job, index, id, span, counters)
+    }
+
+    #[cold]
+    fn insert_message(&mut self, hash: RawHash, flow: &[u8]) -> Result<u32, Fault> {
+        let flow = goldmane::Flow::decode(flow).map_err(|e| malformed(&e))?;
+        let key =
+            flow.key.ok_or_else(|| Fault::new("no_flow_key", "the flow has no key, so nobody knows whose it is"))?;
+        let interner = &mut self.table.interner;
+        let identity = normalize::identity(interner, &key, flow.source_labels, flow.dest_labels, true);
+        Ok(self.table.insert(hash, identity))
+    }
+
+    fn fold_lines(&mut self, job: &Job) {
+        let lines = job.payload.split(|&byte| byte == b'\n');
+        for (index, line) in (job.first_index..).zip(lines) {
+            if line.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            self.since_close.records += 1;
+            if let Err(fault) = self.fold_line(job, index, line) {
+                self.reject(job, index, line, fault);
+            }
+        }
+    }
+
+    fn fold_line(&mut self, job: &Job, index: u32, line: &[u8]) -> Result<(), Fault> {
+        let numbers = json_flow::scan(line, &mut self.scratch)?;
+        let Reading::Counted(span, counters) = numbers.read()? else {
+            self.since_close.still_open += 1;
+            return Ok(());
+        };
+        let hash = self.table.hash(&self.scratch, b"json");
+        let id = match self.table.find(hash) {
+            Some(id) => id,
+            None => self.insert_line(hash, line)?,
+        };
+        self.add(job, index, id, span, counters)
+    }
+
+    #[cold]
+    fn insert_line(&mut self, hash: RawHash, line: &[u8]) -> Result<u32, Fault> {
+        let flow = json_flow::parse(line)?;
+        let interner = &mut self.table.interner;
+        let identity =
+            normalize::identity(interner, &flow.key, flow.source_labels, flow.dest_labels, flow.has_connections);
+        Ok(self.table.insert(hash, identity))
+    }
+
+    #[inline]
+    fn add(&mut self, job: &Job, index: u32, id: u32, record: Span, counters: Counters) -> Result<(), Fault> {
+        let start = record.start.align(self.width);
+        let window = Span::new(start, start.plus(self.width));
+        if record.end > window.end {
+            return Err(spans_windows(record, window));
+        }
+        if window.end <= job.watermark {
+            self.late(job, index, id, window, record, counters);
+            return Ok(());
+        }
+        let ids = self.table.ids();
+        let open = self.windows.entry(start).or_insert_with(|| OpenWindow::new(window, job.position));
+        open.add(id, ids, record, counters);
+        Ok(())
+    }
+
+    #[cold]
+    fn late(&mut self, job: &Job, index: u32, id: u32, window: Span, bucket: Span, counters: Counters) {
+        let identity = self.table.identity(id).clone();
+        self.table.used_in(id, window.start);
+        let reason = match job.purpose {
+            Purpose::Report => LateReason::Late,
+            Purpose::Correction => LateReason::Correction,
+        };
+        let flow = row(identity, counters, 1, 1);
+        self.since_close.late.push(LateRow { position: job.position, index, reason, window, bucket, flow });
+    }
+
+    #[cold]
+    fn reject(&mut self, job: &Job, index: u32, original: &[u8], fault: Fault) {
+        let kept = &original[..original.len().min(RejectRow::MAX_ORIGINAL)];
+        self.since_close.rejects.push(RejectRow {
+            position: job.position,
+            index,
+            reason: fault.reason,
+            detail: fault.detail,
+            origin: format!("{}:{}", job.origin, job.first_record + u64::from(index)),
+            event_time: None,
+            original: Bytes::copy_from_slice(kept),
+            original_len: original.len() as u64,
+        });
+    }
+
+    /// Hands over every window that the watermark has passed, and the side rows since the last call.
+    pub fn close(&mut self, closing: Closing) -> ShardClose {
+        let still_open = self.windows.split_off(&self.first_open(closing.watermark));
+        let closed = std::mem::replace(&mut self.windows, still_open);
+        let windows: Vec<_> = closed.into_values().map(|window| self.close_window(&window)).collect();
+        if let Some(last) = windows.last() {
+            let horizon = last.span.start.plus(-KEEP_SILENT_WINDOWS * self.width);
+            let open: Vec<_> = self.windows.values().collect();
+            self.table.evict_unused_since(horizon, |id| open.iter().any(|w| w.totals(id).is_some()));
+        }
+        let mut handed = std::mem::take(&mut self.since_close);
+        handed.windows = windows;
+        handed.open = self.windows.iter().map(|(start, window)| (*start, window.first_position)).collect();
+        handed.keys = self.table.len();
+        handed
+    }
+
+    /// Start of the first window that stays open.
+    fn first_open(&self, watermark: EventTime) -> EventTime {
+        if watermark == EventTime::MAX { watermark } else { watermark.align(self.width) }
+    }
+
+    fn close_window(&mut self, window: &OpenWindow) -> ShardWindow {
+        let ids: Vec<u32> = self.table.in_order().iter().copied().filter(|&id| window.totals(id).is_some()).collect();
+        let mut closed = ShardWindow::new(window.span, window.first_position, window.live().granularity());
+        for id in ids {
+            self.table.used_in(id, window.span.start);
+            let totals = window.totals(id).expect("filtered above");
+            let row = row(self.table.identity(id).clone(), totals.counters, totals.records, 0);
+            closed.push(row, window.live().of(id as usize));
+        }
+        closed
+    }
+}
+
+fn row(identity: Identity, counters: Counters, records: u32, buckets: u16) -> FlowRow {
+    FlowRow {
+        key: identity.key,
+        source_labels: identity.source_labels,
+        dest_labels: identity.dest_labels,
+        counters,
+        records,
+        buckets,
+        labels_varied: false,
+        trace_split: false,
+    }
+}
+
+fn malformed(error: &dyn std::error::Error) -> Fault {
+    Fault::new("malformed_protobuf", format!("the record is no goldmane.Flow: {error}"))
+}
+
+fn spans_windows(record: Span, window: Span) -> Fault {
+    let detail = format!(
+        "the record covers {} to {}, more than its window of {} s; read the collector bucket by bucket, or set a wider `window`",
+        record.start,
+        record.end,
+        window.micros() / 1_000_000
+    );
+    Fault::new("spans_windows", detail)
+}
+
+/// The slow way for encoders that scatter the labels: the message encoded again without its numbers.
+#[cold]
+fn flow_without_numbers(flow: &[u8]) -> Result<Vec<u8>, Fault> {
+    let flow = goldmane::Flow::decode(flow).map_err(|e| malformed(&e))?;
+    let identity = goldmane::Flow {
+        key: flow.key,
+        source_labels: flow.source_labels,
+        dest_labels: flow.dest_labels,
+        ..goldmane::Flow::default()
+    };
+    Ok(identity.encode_to_vec())
+}
