@@ -1,0 +1,112 @@
+//! What a simulation is told.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use catchment_core::{Error, EventTime, Period, Result};
+
+use crate::traffic::Shape;
+
+/// What a simulation is told; the default is a small cluster in real time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// Where the collector listens, without encryption.
+    pub listen: SocketAddr,
+    /// Everything else equal, the same seed gives the same flows.
+    pub seed: u64,
+    /// Nodes that report, at least one.
+    pub nodes: u32,
+    /// Reports per second of event time, all nodes together.
+    pub flows_per_second: u32,
+    /// Seconds of event time per second of wall time, above 0.
+    pub speed: f64,
+    /// What the simulated clock shows at first.
+    pub start: EventTime,
+    /// Event time after which nodes fall silent; the collector goes on answering. Endless if absent.
+    pub duration: Option<Period>,
+    /// History that is there at first, counted back from `start`.
+    pub backfill: Period,
+    /// Where to write what the cluster really produced.
+    pub truth: Option<PathBuf>,
+    /// Share of the flushes that reach the collector one to four minutes late, 0 to 1.
+    pub late_share: f64,
+    /// Whether nodes connect anew now and then and send five minutes of flows again, which the
+    /// collector counts twice.
+    pub resend: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7443)),
+            seed: 1,
+            nodes: 5,
+            flows_per_second: 200,
+            speed: 1.0,
+            // 2026-01-01T00:00:00Z
+            start: EventTime::from_secs(1_767_225_600),
+            duration: None,
+            backfill: Period::secs(0),
+            truth: None,
+            late_share: 0.01,
+            resend: false,
+        }
+    }
+}
+
+impl Options {
+    pub(crate) fn validate(&self) -> Result<()> {
+        let wrong = |text: String| Err(Error::user(text));
+        if self.nodes == 0 {
+            return wrong("nodes is 0; a cluster has at least one".to_owned());
+        }
+        if !self.speed.is_finite() || self.speed <= 0.0 {
+            return wrong(format!("speed is {}; it must be above 0, and 1 is real time", self.speed));
+        }
+        if !(0.0..=1.0).contains(&self.late_share) {
+            return wrong(format!("late share is {}; it must lie between 0 and 1", self.late_share));
+        }
+        Ok(())
+    }
+
+    pub(crate) const fn shape(&self) -> Shape {
+        Shape {
+            seed: self.seed,
+            nodes: self.nodes,
+            flows_per_second: self.flows_per_second,
+            late_share: self.late_share,
+            resend: self.resend,
+        }
+    }
+
+    /// When the nodes begin to count.
+    pub(crate) const fn first(&self) -> EventTime {
+        self.start.plus(-self.backfill.micros())
+    }
+
+    /// When the nodes fall silent.
+    pub(crate) fn end(&self) -> EventTime {
+        self.duration.map_or(EventTime::MAX, |d| self.start.plus(d.micros()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_starts_with_the_year_and_is_valid() {
+        let options = Options::default();
+        assert_eq!(options.start.to_rfc3339(), "2026-01-01T00:00:00Z");
+        assert!(options.validate().is_ok());
+    }
+
+    #[test]
+    fn impossible_options_are_refused_by_name() {
+        let told = |options: Options| options.validate().expect_err("refused").message;
+        assert!(told(Options { nodes: 0, ..Options::default() }).contains("nodes"));
+        assert!(told(Options { speed: 0.0, ..Options::default() }).contains("speed"));
+        assert!(told(Options { speed: f64::NAN, ..Options::default() }).contains("speed"));
+        assert!(told(Options { late_share: 1.5, ..Options::default() }).contains("late share"));
+    }
+}

@@ -1,0 +1,214 @@
+//! What nodes report, and when: a sequence of flushes in event time, a function of the seed alone.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::mem;
+
+use catchment_schemas::goldmane::Reporter;
+
+use crate::dice::Dice;
+use crate::ring::{EndLabels, KeySlot, Ring, Tally, bucket_of};
+use crate::world::{Site, Version, World};
+
+const SECOND: i64 = 1_000_000;
+/// Nodes flush after 15 s plus up to a tenth, drawn anew each time.
+const FLUSH: i64 = 15 * SECOND;
+const JITTER: u64 = 1_500_000;
+/// The longest time between the start of a report and its flush.
+pub(crate) const LONGEST_FLUSH_SECS: i64 = 17;
+/// Mean time between two flushes of a node, in seconds.
+const MEAN_FLUSH_SECS: f64 = 15.75;
+/// A late flush waits at least this long, and at most as long again three times.
+const LATE: i64 = 60 * SECOND;
+/// A reader that looks at a bucket this long after its end does not see late reports.
+const SWEEP: i64 = 60 * SECOND;
+/// What a node sends again when it connects anew.
+const RESEND: i64 = 300 * SECOND;
+/// One flush in so many is followed by a new connection, if that is asked for.
+const RECONNECT: u64 = 200;
+
+/// What shapes the traffic.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) seed: u64,
+    pub(crate) nodes: u32,
+    pub(crate) flows_per_second: u32,
+    pub(crate) late_share: f64,
+    pub(crate) resend: bool,
+}
+
+/// A flow of one node over one flush.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Report {
+    pub(crate) slot: KeySlot,
+    /// Seconds.
+    pub(crate) start: i64,
+    pub(crate) labels: EndLabels,
+    pub(crate) tally: Tally,
+}
+
+/// One node's reports, made at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Flush {
+    /// When the collector gets it, in microseconds.
+    pub(crate) arrival: i64,
+    /// Its reports; all have the same start.
+    pub(crate) reports: Vec<Report>,
+}
+
+impl Flush {
+    /// Whether it comes after a reader looked at `bucket`, 60 s after its end.
+    pub(crate) fn is_late_for(&self, bucket: i64) -> bool {
+        self.arrival > (bucket + crate::ring::BUCKET_SECS) * SECOND + SWEEP
+    }
+}
+
+#[derive(Debug)]
+struct Node {
+    flushed: i64,
+    next: i64,
+    count: u64,
+    /// Kept only where nodes send again.
+    sent: VecDeque<Flush>,
+}
+
+/// Makes flushes in the order of event time.
+#[derive(Debug)]
+pub(crate) struct Traffic {
+    shape: Shape,
+    world: World,
+    nodes: Vec<Node>,
+    known: HashMap<(u32, Reporter, Version, usize), (KeySlot, EndLabels)>,
+    /// On their way, by arrival.
+    delayed: BTreeMap<i64, Vec<Vec<Report>>>,
+}
+
+impl Traffic {
+    /// A cluster whose nodes begin to count at `start`, in microseconds.
+    pub(crate) fn new(shape: Shape, start: i64) -> Self {
+        let nodes = shape.nodes.max(1) as usize;
+        let sites = (f64::from(shape.flows_per_second) * MEAN_FLUSH_SECS).ceil() as usize;
+        let world = World::new(shape.seed, nodes, sites);
+        let nodes = (0..nodes)
+            .map(|n| {
+                // Nodes did not all start at once: the first flush comes somewhere in the first period.
+                let phase = Dice::of(&[shape.seed, 3, n as u64]).below(FLUSH as u64) as i64;
+                Node { flushed: start, next: start + SECOND + phase, count: 0, sent: VecDeque::new() }
+            })
+            .collect();
+        Self { shape, world, nodes, known: HashMap::new(), delayed: BTreeMap::new() }
+    }
+
+    /// When a node flushes next.
+    pub(crate) fn next_flush(&self) -> i64 {
+        self.nodes.iter().map(|n| n.next).min().unwrap_or(i64::MAX)
+    }
+
+    /// When something that is on its way arrives next.
+    pub(crate) fn next_arrival(&self) -> i64 {
+        self.delayed.keys().next().copied().unwrap_or(i64::MAX)
+    }
+
+    /// Takes what arrives at [`Traffic::next_arrival`].
+    pub(crate) fn arrive(&mut self) -> Vec<Report> {
+        self.delayed.pop_first().map_or_else(Vec::new, |(_, reports)| reports.concat())
+    }
+
+    /// Makes the flush that is due at [`Traffic::next_flush`]. What arrives later is kept here.
+    pub(crate) fn flush(&mut self, ring: &mut Ring) -> Flush {
+        let due = self.nodes.iter().enumerate().min_by_key(|(n, node)| (node.next, *n));
+        let number = due.map(|(n, _)| n).expect("a cluster has a node");
+        let node = &mut self.nodes[number];
+        let mut dice = Dice::of(&[self.shape.seed, 4, number as u64, node.count]);
+        let (from, at) = (node.flushed, node.next);
+        node.count += 1;
+        node.flushed = at;
+        node.next = at + FLUSH + dice.below(JITTER) as i64;
+        let delay = if dice.unit() < self.shape.late_share { LATE + dice.below(3 * LATE as u64) as i64 } else { 0 };
+        let flush = Flush { arrival: at + delay, reports: self.reports(ring, number, from, at) };
+        if delay > 0 {
+            self.delay(flush.arrival, flush.reports.clone());
+        }
+        if self.shape.resend {
+            self.send_again(number, &flush, dice.below(RECONNECT) == 0);
+        }
+        flush
+    }
+
+    fn delay(&mut self, arrival: i64, reports: Vec<Report>) {
+        self.delayed.entry(arrival).or_default().push(reports);
+    }
+
+    /// A new connection sends five minutes of flows again, and the collector counts them again.
+    fn send_again(&mut self, node: usize, flush: &Flush, reconnects: bool) {
+        let sent = &mut self.nodes[node].sent;
+        sent.push_back(flush.clone());
+        while sent.front().is_some_and(|f| f.arrival + RESEND < flush.arrival) {
+            sent.pop_front();
+        }
+        if reconnects {
+            let again = sent.iter().flat_map(|f| f.reports.iter().copied()).collect();
+            self.delay(flush.arrival + SECOND, again);
+        }
+    }
+
+    fn reports(&mut self, ring: &mut Ring, node: usize, from: i64, at: i64) -> Vec<Report> {
+        let sites = mem::take(&mut self.world.sites[node]);
+        let mut reports = Vec::with_capacity(sites.len());
+        for &site in &sites {
+            self.report(ring, node, site, (from, at), &mut reports);
+        }
+        self.world.sites[node] = sites;
+        reports
+    }
+
+    /// One report of a site; two, with full counters each, where its policy was edited meanwhile.
+    fn report(&mut self, ring: &mut Ring, node: usize, site: Site, (from, at): (i64, i64), out: &mut Vec<Report>) {
+        let start = from.div_euclid(SECOND);
+        let tally = self.tally(site, start, (at - from) as f64 / SECOND as f64);
+        let version = self.world.version(site, at.div_euclid(SECOND));
+        let before = Version { policy: self.world.version(site, start).policy, ..version };
+        let (slot, labels) = self.lookup(ring, node, site, version);
+        out.push(Report { slot, start, labels, tally });
+        if before.policy != version.policy {
+            let (old, labels) = self.lookup(ring, node, site, before);
+            // Where no rule decides, an edit leaves the trace, and so the key, as it was.
+            if old != slot {
+                out.push(Report { slot: old, start, labels, tally });
+            }
+        }
+    }
+
+    fn lookup(&mut self, ring: &mut Ring, node: usize, site: Site, version: Version) -> (KeySlot, EndLabels) {
+        let world = &self.world;
+        *self.known.entry((site.edge, site.reporter, version, node)).or_insert_with(|| {
+            let (source, dest) = world.labels(site, version, node);
+            let labels = EndLabels { source: ring.intern_labels(source), dest: ring.intern_labels(dest) };
+            (ring.intern(world.key(site, version)), labels)
+        })
+    }
+
+    /// What a site counted in `secs` seconds. Both ends of an edge draw the same numbers within a
+    /// bucket, so that what they say differs by their flush times only.
+    fn tally(&self, site: Site, start: i64, secs: f64) -> Tally {
+        let edge = &self.world.edges[site.edge as usize];
+        let mut dice = Dice::of(&[self.shape.seed, 5, u64::from(site.edge), bucket_of(start) as u64]);
+        // An open connection without traffic is reported too, with zeros.
+        let idle = dice.below(10) == 0;
+        let rate = if idle { 0.0 } else { edge.rate * site.share * (0.5 + dice.unit()) };
+        let request = (rate * secs).round();
+        let reply = if edge.denied { 0.0 } else { (request * edge.replies).round() };
+        let (packets_in, packets_out) =
+            if site.reporter == Reporter::Dst { (request, reply) } else { (reply, request) };
+        let turned_away = edge.denied && site.reporter == Reporter::Dst;
+        let started = if idle { 0 } else { dice.below(4) as i64 };
+        Tally {
+            packets_in: packets_in as i64,
+            packets_out: packets_out as i64,
+            bytes_in: (packets_in * edge.packet_bytes) as i64,
+            bytes_out: (packets_out * edge.packet_bytes) as i64,
+            num_connections_started: started,
+            num_connections_completed: if turned_away { 0 } else { dice.below(1 + started as u64) as i64 },
+            num_connections_live: started + 1 + dice.below(3) as i64,
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! The simulated cluster: namespaces, workloads, the edges between them, and which node reports what.
+//!
+//! Everything is a function of the seed. What changes over event time (rolling updates, policy
+//! edits) is a generation number that [`World::version`] computes from a moment.
+
+use std::collections::HashSet;
+
+use catchment_schemas::goldmane::{Action, EndpointType, FlowKey, Reporter};
+
+use crate::dice::Dice;
+use crate::policy::{self, Stance};
+
+const APPS: [&str; 12] =
+    ["web", "api", "cart", "checkout", "search", "mail", "auth", "billing", "queue", "cache", "report", "gateway"];
+const TEAMS: [&str; 8] = ["shop", "payments", "search", "media", "platform", "data", "identity", "support"];
+const PORTS: [Port; 6] = [
+    Port { service: 80, pod: 8080, name: "http", proto: "tcp" },
+    Port { service: 443, pod: 8443, name: "https", proto: "tcp" },
+    Port { service: 5432, pod: 5432, name: "-", proto: "tcp" },
+    Port { service: 6379, pod: 6379, name: "redis", proto: "tcp" },
+    Port { service: 9090, pod: 9090, name: "metrics", proto: "tcp" },
+    Port { service: 53, pod: 5353, name: "dns", proto: "udp" },
+];
+/// Generations come round again, as roll-backs do, so a long run knows a finite number of keys.
+const GENERATIONS: i64 = 4;
+
+/// What a workload serves.
+struct Port {
+    service: i64,
+    pod: i64,
+    name: &'static str,
+    proto: &'static str,
+}
+
+#[derive(Clone, Debug)]
+struct Namespace {
+    name: String,
+    stance: Stance,
+    edits: Option<Cycle>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Deployment,
+    DaemonSet,
+    StatefulSet,
+    BarePod,
+}
+
+#[derive(Clone, Debug)]
+struct Workload {
+    namespace: usize,
+    app: String,
+    kind: Kind,
+    rollouts: Option<Cycle>,
+}
+
+/// Something that changes every `period` seconds.
+#[derive(Clone, Copy, Debug)]
+struct Cycle {
+    period: i64,
+    phase: i64,
+}
+
+impl Cycle {
+    fn some(dice: &mut Dice, one_in: u64) -> Option<Self> {
+        let period = 600 + dice.below(3000) as i64;
+        let phase = dice.below(period as u64) as i64;
+        (dice.below(one_in) == 0).then_some(Self { period, phase })
+    }
+}
+
+fn generation(cycle: Option<Cycle>, secs: i64) -> u8 {
+    cycle.map_or(0, |c| (secs + c.phase).div_euclid(c.period).rem_euclid(GENERATIONS) as u8)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Peer {
+    Workload(usize),
+    Private,
+    Public,
+    GlobalSet,
+    NamespacedSet(usize),
+    Host(usize),
+}
+
+/// A conversation that goes on for the whole run.
+#[derive(Clone, Debug)]
+pub(crate) struct Edge {
+    source: Peer,
+    dest: Peer,
+    port: usize,
+    /// The destination's node turns the packets away.
+    pub(crate) denied: bool,
+    /// Packets of requests per second, over all nodes.
+    pub(crate) rate: f64,
+    /// Packets of replies for one of requests.
+    pub(crate) replies: f64,
+    /// Bytes per packet.
+    pub(crate) packet_bytes: f64,
+}
+
+/// One node's part of an edge: where reports come from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Site {
+    /// Number of the edge.
+    pub(crate) edge: u32,
+    /// The end this node holds.
+    pub(crate) reporter: Reporter,
+    /// Share of the edge's traffic at this node.
+    pub(crate) share: f64,
+}
+
+/// Which of its forms an edge has: a change of any part is a change of the flow key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Version {
+    /// Generation of the source's pods.
+    pub(crate) source: u8,
+    /// Generation of the destination's pods.
+    pub(crate) dest: u8,
+    /// Generation of the policies at the reporting end.
+    pub(crate) policy: u8,
+}
+
+/// The whole cluster.
+#[derive(Debug)]
+pub(crate) struct World {
+    seed: u64,
+    namespaces: Vec<Namespace>,
+    workloads: Vec<Workload>,
+    pub(crate) edges: Vec<Edge>,
+    /// Per node.
+    pub(crate) sites: Vec<Vec<Site>>,
+}
+
+impl World {
+    /// A cluster in which each flush of every node together makes `sites` reports.
+    pub(crate) fn new(seed: u64, nodes: usize, sites: usize) -> Self {
+        let mut dice = Dice::of(&[seed, 1]);
+        let namespaces = (0..TEAMS.len()).map(|i| namespace(&mut dice, i)).collect::<Vec<_>>();
+        // Enough pairs that drawing edges rarely meets one twice.
+        let count = (sites.isqrt() * 2).clamp(24, 4000);
+        let workloads = (0..count).map(|i| workload(&mut dice, i, namespaces.len())).collect();
+        let mut world = Self { seed, namespaces, workloads, edges: Vec::new(), sites: vec![Vec::new(); nodes] };
+        world.settle(&mut dice, sites);
+        world
+    }
+
+    /// Draws edges and gives their ends to nodes in turn, until every node has its share.
+    fn settle(&mut self, dice: &mut Dice, sites: usize) {
+        let nodes = self.sites.len();
+        let (mut next_node, mut placed, mut known) = (0, 0, HashSet::new());
+        while placed < sites {
+            let edge = draw_edge(dice, self.workloads.len(), nodes);
+            if !known.insert((edge.source, edge.dest, edge.port)) {
+                continue;
+            }
+            let number = self.edges.len() as u32;
+            for reporter in reporters(&edge) {
+                let spread = (1 + dice.index(3)).min(nodes).min(sites - placed);
+                for _ in 0..spread {
+                    let share = 1.0 / spread as f64;
+                    self.sites[next_node % nodes].push(Site { edge: number, reporter, share });
+                    next_node += 1;
+                }
+                placed += spread;
+            }
+            self.edges.push(edge);
+        }
+    }
+
+    /// The form of a site's edge at a moment.
+    pub(crate) fn version(&self, site: Site, secs: i64) -> Version {
+        let edge = &self.edges[site.edge as usize];
+        let rollout = |peer| match peer {
+            Peer::Workload(w) => generation(self.workloads[w].rollouts, secs),
+            _ => 0,
+        };
+        let judge = self.judge(site).map(|w| &self.namespaces[w.namespace]);
+        let edits = judge.and_then(|n| n.edits).filter(|_| !edge.denied);
+        Version { source: rollout(edge.source), dest: rollout(edge.dest), policy: generation(edits, secs) }
+    }
+
+    /// The workload whose policies the reporter judges by.
+    fn judge(&self, site: Site) -> Option<&Workload> {
+        let edge = &self.edges[site.edge as usize];
+        let end = if site.reporter == Reporter::Src { edge.source } else { edge.dest };
+        match end {
+            Peer::Workload(w) => Some(&self.workloads[w]),
+            _ => None,
+        }
+    }
+
+    /// The flow key of a site in one of its forms.
+    pub(crate) fn key(&self, site: Site, version: Version) -> FlowKey {
+        let edge = &self.edges[site.edge as usize];
+        let (source_namespace, source_name, source_type) = self.endpoint(edge.source, version.source);
+        let (dest_namespace, dest_name, dest_type) = self.endpoint(edge.dest, version.dest);
+        let judge = self.judge(site).expect("every reporter holds a workload");
+        let namespace = &self.namespaces[judge.namespace];
+        let turned_away = edge.denied && site.reporter == Reporter::Dst;
+        let (action, trace) = if turned_away {
+            (Action::Deny, policy::denied(&namespace.name, &judge.app))
+        } else {
+            let rule = i64::from(version.policy);
+            (Action::Allow, policy::allowed(namespace.stance, &namespace.name, &judge.app, rule))
+        };
+        let key = FlowKey {
+            source_name,
+            source_namespace,
+            source_type: source_type as i32,
+            dest_name,
+            dest_namespace,
+            dest_type: dest_type as i32,
+            dest_port: match edge.dest {
+                Peer::Workload(_) => PORTS[edge.port].pod,
+                _ => PORTS[edge.port].service,
+            },
+            proto: PORTS[edge.port].proto.to_owned(),
+            reporter: site.reporter as i32,
+            action: action as i32,
+            policies: Some(trace),
+            ..FlowKey::default()
+        };
+        self.with_service(key, edge)
+    }
+
+    fn with_service(&self, key: FlowKey, edge: &Edge) -> FlowKey {
+        let Port { service: port, name: port_name, .. } = PORTS[edge.port];
+        let served = match edge.dest {
+            Peer::Workload(w) if matches!(edge.source, Peer::Workload(_)) => Some(&self.workloads[w]),
+            _ => None,
+        };
+        let (namespace, name, port_name, port) = match served.filter(|w| w.kind != Kind::BarePod) {
+            Some(w) => (self.namespaces[w.namespace].name.as_str(), w.app.as_str(), port_name, port),
+            None => ("-", "-", "-", 0),
+        };
+        FlowKey {
+            dest_service_namespace: namespace.to_owned(),
+            dest_service_name: name.to_owned(),
+            dest_service_port_name: port_name.to_owned(),
+            dest_service_port: port,
+            ..key
+        }
+    }
+
+    fn endpoint(&self, peer: Peer, generation: u8) -> (String, String, EndpointType) {
+        let everywhere = |name: &str, kind| ("-".to_owned(), name.to_owned(), kind);
+        match peer {
+            Peer::Workload(w) => {
+                let workload = &self.workloads[w];
+                let name = self.pod_name(w, generation);
+                (self.namespaces[workload.namespace].name.clone(), name, EndpointType::WorkloadEndpoint)
+            }
+            Peer::Private => everywhere("pvt", EndpointType::Network),
+            Peer::Public => everywhere("pub", EndpointType::Network),
+            Peer::GlobalSet => everywhere("partner-networks", EndpointType::NetworkSet),
+            Peer::NamespacedSet(n) => {
+                (self.namespaces[n].name.clone(), "office-networks".to_owned(), EndpointType::NetworkSet)
+            }
+            Peer::Host(node) => everywhere(&format!("node-{node}"), EndpointType::HostEndpoint),
+        }
+    }
+
+    /// The aggregated name: what pods of one owner have in common, and a star.
+    fn pod_name(&self, workload: usize, generation: u8) -> String {
+        let app = &self.workloads[workload].app;
+        match self.workloads[workload].kind {
+            Kind::Deployment => format!("{app}-{}-*", self.template_hash(workload, generation)),
+            Kind::DaemonSet | Kind::StatefulSet => format!("{app}-*"),
+            Kind::BarePod => app.clone(),
+        }
+    }
+
+    /// Ten characters of the alphabet that Kubernetes draws names from.
+    fn template_hash(&self, workload: usize, generation: u8) -> String {
+        const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+        let mut dice = Dice::of(&[self.seed, 2, workload as u64, u64::from(generation)]);
+        (0..10).map(|_| char::from(ALPHABET[dice.index(ALPHABET.len())])).collect()
+    }
+
+    /// The labels of both ends as `node` sees them: pods of a stateful set differ by one label.
+    pub(crate) fn labels(&self, site: Site, version: Version, node: usize) -> (Vec<String>, Vec<String>) {
+        let edge = &self.edges[site.edge as usize];
+        (self.labels_of(edge.source, version.source, node), self.labels_of(edge.dest, version.dest, node))
+    }
+
+    fn labels_of(&self, peer: Peer, generation: u8, node: usize) -> Vec<String> {
+        let Peer::Workload(w) = peer else { return Vec::new() };
+        let workload = &self.workloads[w];
+        let mut labels = vec![
+            format!("app.kubernetes.io/name={}", workload.app),
+            format!("team={}", self.namespaces[workload.namespace].name),
+        ];
+        match workload.kind {
+            Kind::Deployment => labels.push(format!("pod-template-hash={}", self.template_hash(w, generation))),
+            Kind::StatefulSet => labels.push(format!("apps.kubernetes.io/pod-index={node}")),
+            Kind::DaemonSet | Kind::BarePod => {}
+        }
+        labels
+    }
+}
+
+fn namespace(dice: &mut Dice, number: usize) -> Namespace {
+    let stance = Stance::ALL[number % Stance::ALL.len()];
+    Namespace { name: TEAMS[number].to_owned(), stance, edits: Cycle::some(dice, 3) }
+}
+
+fn workload(dice: &mut Dice, number: usize, namespaces: usize) -> Workload {
+    let round = number / APPS.len();
+    let app = APPS[number % APPS.len()];
+    let app = if round == 0 { app.to_owned() } else { format!("{app}-{round}") };
+    let kind = match dice.below(20) {
+        0..14 => Kind::Deployment,
+        14..17 => Kind::StatefulSet,
+        17..19 => Kind::DaemonSet,
+        _ => Kind::BarePod,
+    };
+    let rollouts = Cycle::some(dice, 8).filter(|_| kind == Kind::Deployment);
+    Workload { namespace: dice.index(namespaces), app, kind, rollouts }
+}
+
+fn draw_edge(dice: &mut Dice, workloads: usize, nodes: usize) -> Edge {
+    let here = Peer::Workload(dice.index(workloads));
+    let (source, dest) = match dice.below(100) {
+        0..72 => (here, Peer::Workload(dice.index(workloads))),
+        72..80 => (here, Peer::Public),
+        80..86 => (here, Peer::Private),
+        86..90 => (here, Peer::GlobalSet),
+        90..92 => (here, Peer::NamespacedSet(dice.index(TEAMS.len()))),
+        92..94 => (here, Peer::Host(dice.index(nodes))),
+        94..98 => (Peer::Public, here),
+        _ => (Peer::Private, here),
+    };
+    let pods = matches!((source, dest), (Peer::Workload(_), Peer::Workload(_)));
+    Edge {
+        source,
+        dest,
+        port: dice.index(PORTS.len()),
+        denied: pods && dice.below(20) == 0,
+        // Most talk little and a few talk much: 1 to 1,000 packets a second.
+        rate: 10f64.powf(dice.unit() * 3.0),
+        replies: 0.5 + dice.unit(),
+        packet_bytes: 60.0 + dice.unit() * 1300.0,
+    }
+}
+
+/// Nodes report for the workloads they hold, and for nothing else.
+fn reporters(edge: &Edge) -> impl Iterator<Item = Reporter> {
+    let source = matches!(edge.source, Peer::Workload(_)).then_some(Reporter::Src);
+    let dest = matches!(edge.dest, Peer::Workload(_)).then_some(Reporter::Dst);
+    source.into_iter().chain(dest)
+}
