@@ -57,8 +57,8 @@ pub(super) fn intact(stored: &[u8]) -> bool {
 }
 
 /// The inverse of [`encode`]; says in words what is wrong. The payload shares the given bytes.
-pub(super) fn decode(stored: Bytes) -> Result<Entry, String> {
-    if !intact(&stored) {
+pub(super) fn decode(stored: &Bytes) -> Result<Entry, String> {
+    if !intact(stored) {
         return Err("the checksum does not match".to_owned());
     }
     let header_end = FRAME + u32::from_le_bytes([stored[0], stored[1], stored[2], stored[3]]) as usize;
@@ -77,7 +77,7 @@ mod tests {
         let entry = Entry::Progress { partition: PartitionId(7), up_to: EventTime::from_secs(60) };
         let mut stored = Vec::new();
         encode(&entry, &mut stored).unwrap();
-        assert_eq!(decode(Bytes::from(stored.clone())), Ok(entry));
+        assert_eq!(decode(&Bytes::from(stored.clone())), Ok(entry));
         for bit in 0..stored.len() * 8 {
             let mut damaged = stored.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);

@@ -158,7 +158,7 @@ impl Place {
     pub(super) fn read(&self) -> Result<Entry> {
         let mut stored = vec![0; self.len as usize];
         self.file.read_exact_at(&mut stored, self.start).map_err(|e| failed("read", &self.path, e))?;
-        format::decode(Bytes::from(stored)).map_err(|what| damaged(&self.path, self.start, &what))
+        format::decode(&Bytes::from(stored)).map_err(|what| damaged(&self.path, self.start, &what))
     }
 }
 
