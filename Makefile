@@ -1,0 +1,45 @@
+# The menu: CI calls these same names. `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.PHONY: help setup build fmt lint test test-kafka test-s3 demo bench docs clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
+
+setup: ## Install the system packages every target may need (as root), or name them
+	tools/setup.sh all
+
+build: ## Build everything
+	tools/setup.sh build
+	cargo build --workspace
+
+fmt: ## Format the sources
+	cargo fmt --all
+
+lint: ## Check formatting and run clippy, warnings are errors
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+# Tests that need a server say DID NOT RUN here, also under CI: they have tiers of their own below.
+test: ## Formatting, clippy and every test that needs no server
+	tools/setup.sh build
+	$(MAKE) --no-print-directory lint
+	env -u CI -u CATCHMENT_TEST_KAFKA -u CATCHMENT_TEST_S3 cargo test --workspace
+
+test-kafka: ## The Kafka tests against a real broker (needs java and mvn)
+	tools/tier.sh kafka
+
+test-s3: ## The object store tests against a real S3 server (needs go)
+	tools/tier.sh s3
+
+demo: ## A pipeline over simulated flows, nothing to set up
+	cargo run --quiet -p catchment -- demo
+
+bench: ## Benchmarks of the stages
+	cargo bench -p catchment-benches
+
+docs: ## Reference documentation of every crate, in target/doc
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+clean: ## Remove everything built
+	cargo clean

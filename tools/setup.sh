@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# System packages, on Debian and Ubuntu: installs what is missing when run as root, else names it.
+#
+#   setup.sh build    what building and the tests without servers need
+#   setup.sh all      also what the tiers with real servers need, as far as the distribution has it
+#
+# Exit codes: 1 something needed for building is missing, 2 usage.
+set -euo pipefail
+
+missing=()
+
+want() { # COMMAND-OR-FILE PACKAGE
+    command -v "$1" >/dev/null || [ -e "$1" ] || missing+=("$2")
+}
+
+case ${1:-} in
+    build | all) ;;
+    *)
+        sed -n 's/^#   //p' "${BASH_SOURCE[0]}" >&2
+        exit 2
+        ;;
+esac
+
+# A C and C++ tool chain, make, pkg-config, perl and zlib: librdkafka and zstd are built from source.
+want gcc gcc
+want g++ g++
+want make make
+want perl perl
+want pkg-config pkg-config
+want /usr/include/zlib.h zlib1g-dev
+if [ "$1" = all ]; then
+    # The Kafka tier starts a broker on Java; versitygw of the S3 tier is built with Go 1.24 or
+    # newer, which not every release packages: install it from go.dev.
+    want java default-jdk-headless
+    want mvn maven
+    want kcat kcat
+    want curl curl
+    want python3 python3-venv
+fi
+
+[ ${#missing[@]} -gt 0 ] || exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "installing ${missing[*]}" >&2
+    export DEBIAN_FRONTEND=noninteractive
+    if apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2; then
+        exit 0
+    fi
+fi
+echo "missing system packages; install them with: sudo apt-get install ${missing[*]}" >&2
+# The tiers say themselves which tool they lack; only what building needs stops everything.
+if [ "$1" = all ]; then
+    exec "${BASH_SOURCE[0]}" build
+fi
+exit 1

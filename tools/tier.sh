@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Runs the tests of one connector against a real server: start it, test, stop it whatever happens.
+#
+#   tier.sh kafka | s3
+#
+# Exit codes: 2 usage, 3 DID NOT RUN (the tier or a tool it needs is not there), else what cargo says.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+case ${1:-} in
+    kafka) server=tools/kafka/broker.sh package=catchment-kafka test=broker where=connectors/kafka ;;
+    s3) server=tools/s3/server.sh package=catchment-parquet test=s3 where=connectors/parquet ;;
+    *)
+        sed -n 's/^#   //p' "${BASH_SOURCE[0]}" >&2
+        exit 2
+        ;;
+esac
+
+did_not_run() {
+    echo "tier $test DID NOT RUN: $1" >&2
+    exit 3
+}
+
+# A port that nobody listens on, and the one after it: the broker takes two.
+free_port() {
+    local port
+    while :; do
+        port=$((20000 + RANDOM % 10000))
+        (: </dev/tcp/127.0.0.1/$port) 2>/dev/null && continue
+        (: </dev/tcp/127.0.0.1/$((port + 1))) 2>/dev/null && continue
+        echo "$port"
+        return
+    done
+}
+
+[ -x "$server" ] || did_not_run "$server is not there"
+[ -e "$where/tests/$test.rs" ] || [ -e "$where/tests/$test/main.rs" ] || did_not_run "$where has no test $test"
+
+dir=$(mktemp -d)
+port=$(free_port)
+trap '"$server" stop "$dir" "$port" >&2 || true; rm -rf "$dir"' EXIT
+"$server" start "$dir" "$port" || { code=$?; [ "$code" = 3 ] && did_not_run "a tool is missing"; exit "$code"; }
+
+case $1 in
+    kafka) export CATCHMENT_TEST_KAFKA=127.0.0.1:$port ;;
+    s3) export CATCHMENT_TEST_S3=http://127.0.0.1:$port ;;
+esac
+CI=true cargo test -p "$package" --test "$test"
