@@ -1,0 +1,3 @@
+//! Tests over the whole: what no single crate can see.
+
+mod tidy;
