@@ -121,7 +121,8 @@ fn meaning(code: Code) -> (Domain, Retry, &'static str) {
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => (
             Domain::External,
             Retry::Never,
-            ", another process took this stream over; run one process for each stream and sink name",
+            ", another process took this stream over, or this one stood still for longer than a transaction may; \
+             run one process for each stream and sink name",
         ),
         Code::TopicAuthorizationFailed
         | Code::ClusterAuthorizationFailed

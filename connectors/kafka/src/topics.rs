@@ -138,10 +138,11 @@ impl Topic {
     /// The command line that makes this topic.
     fn command(&self, brokers: &str) -> String {
         let Self { name, partitions, replication, settings } = self;
-        let settings = settings.iter().map(|(key, value)| format!(" --config {key}={value}")).collect::<String>();
+        let settings: Vec<_> = settings.iter().map(|(key, value)| format!("--config {key}={value}")).collect();
+        let settings = settings.join(" ");
         format!(
             "`kafka-topics.sh --bootstrap-server {brokers} --create --topic {name} --partitions {partitions} \
-             --replication-factor {replication}{settings}`"
+             --replication-factor {replication} {settings}`"
         )
     }
 

@@ -1,11 +1,15 @@
 //! The sink against a real broker, given by `CATCHMENT_TEST_KAFKA=host:port`; `tools/kafka/broker.sh` starts one.
 //! Without it nothing is tested and each test says so; where `CI` is set to true that is a failure.
 
+// A test fails by panicking.
+#![allow(clippy::unwrap_used)]
+
 mod reader;
 mod sample;
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::time::Duration;
 
 use bytes::Bytes;
 use catchment_core::{Domain, Retry, Sink as _};
@@ -13,6 +17,8 @@ use catchment_kafka::{Config, KafkaSink};
 use catchment_schemas::Dataset;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use reader::{committed, rows, values};
 use sample::{epoch, reject, stream};
@@ -21,7 +27,8 @@ use sample::{epoch, reject, stream};
 fn config(test: &str) -> Option<Config> {
     let Ok(brokers) = std::env::var("CATCHMENT_TEST_KAFKA") else {
         // Straight to the descriptor: the harness hides what print macros of a passing test say.
-        writeln!(std::io::stderr(), "DID NOT RUN: {test}: set CATCHMENT_TEST_KAFKA=host:port").unwrap();
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "DID NOT RUN: {test}: set CATCHMENT_TEST_KAFKA=host:port").unwrap();
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "a broker is needed in CI");
         return None;
     };
@@ -162,6 +169,38 @@ async fn a_sink_that_was_taken_over_publishes_nothing_and_does_not_come_back() {
     assert_eq!(values(&config.brokers, &topic(&config, Dataset::Flows)), rows(&[&first], Dataset::Flows));
     holder.publish(&second).await.unwrap();
     assert_eq!(values(&config.brokers, &topic(&config, Dataset::Flows)), rows(&[&first, &second], Dataset::Flows));
+}
+
+/// Committed readers stop before the oldest open transaction, whoever's it is. A cursor that stands
+/// behind it must be waited for: without it everything would be published a second time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_behind_an_open_transaction_of_another_producer_is_waited_for() {
+    let Some(config) = config("settle") else { return };
+    let mut before = sink(&config);
+    before.open(&stream()).await.unwrap();
+    let other = foreign_transaction(&config);
+    let first = epoch(1, 2);
+    before.publish(&first).await.unwrap();
+    let mut after = sink(&config);
+    let opened = tokio::spawn(async move { after.open(&stream()).await.unwrap() });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::task::block_in_place(|| other.commit_transaction(Duration::from_secs(20)).unwrap());
+    assert_eq!(opened.await.unwrap(), Some(first.cursor()));
+}
+
+/// An open transaction with a record in the cursor topic.
+fn foreign_transaction(config: &Config) -> BaseProducer {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", &config.brokers)
+        .set("transactional.id", format!("{}-foreign", config.topic_prefix))
+        .create()
+        .unwrap();
+    producer.init_transactions(Duration::from_secs(20)).unwrap();
+    producer.begin_transaction().unwrap();
+    let topic = format!("{}.cursors.v1", config.topic_prefix);
+    producer.send(BaseRecord::to(&topic).partition(0).key("someone/else/kafka").payload("{}")).unwrap();
+    producer.flush(Duration::from_secs(20)).unwrap();
+    producer
 }
 
 #[tokio::test(flavor = "multi_thread")]

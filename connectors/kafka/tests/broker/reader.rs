@@ -6,7 +6,7 @@ use catchment_core::{Epoch, json};
 use catchment_schemas::Dataset;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::message::{BorrowedMessage, Headers, Message as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 /// One committed record.
@@ -59,7 +59,7 @@ fn consumer(brokers: &str, isolation: &str) -> BaseConsumer {
 fn partition_records(brokers: &str, reader: &BaseConsumer, topic: &str, partition: i32) -> Vec<Seen> {
     let raw = consumer(brokers, "read_uncommitted");
     let end = |c: &BaseConsumer| c.fetch_watermarks(topic, partition, Duration::from_secs(10)).unwrap().1;
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while end(reader) < end(&raw) {
         assert!(Instant::now() < deadline, "a transaction stays open in {topic}");
         std::thread::sleep(Duration::from_millis(50));
@@ -81,7 +81,7 @@ fn partition_records(brokers: &str, reader: &BaseConsumer, topic: &str, partitio
 
 fn detach(message: &BorrowedMessage<'_>) -> Seen {
     let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or_default().to_vec()).unwrap();
-    let headers = message.headers().into_iter().flat_map(rdkafka::message::Headers::iter);
+    let headers = message.headers().into_iter().flat_map(Headers::iter);
     Seen {
         partition: message.partition(),
         key: text(message.key()),
