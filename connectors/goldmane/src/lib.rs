@@ -6,6 +6,15 @@
 //! What it never does: push flows (`FlowCollector.Connect`), subscribe (`Flows.Stream` loses late
 //! flows, and one stalled reader freezes the collector), keep two requests in flight, or look at
 //! event time through the local clock alone.
+//!
+//! ```
+//! use catchment_goldmane::{Config, GoldmaneSource};
+//! use prometheus_client::registry::Registry;
+//!
+//! let config = Config { address: "http://localhost:7443".into(), ..Config::default() };
+//! let source = GoldmaneSource::new(config, &mut Registry::default())?;
+//! # Ok::<(), catchment_core::Error>(())
+//! ```
 
 mod client;
 mod clock;

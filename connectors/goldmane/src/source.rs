@@ -54,6 +54,7 @@ impl GoldmaneSource {
                 self.metrics.bucket_width.set(width as f64 / 1e6);
                 return Ok((clock, width));
             }
+            tracing::debug!("the collector shows no flow or no time yet; asking again");
             tokio::time::sleep(IDLE_WAIT).await;
         }
     }

@@ -134,15 +134,21 @@ async fn newest_rows(client: &mut Client, probe_rows: i64) -> Result<Vec<Span>> 
     Ok(Vec::new())
 }
 
-/// A flow's interval spans several buckets where it was busy in several; asked for the one second
-/// its interval starts with, the collector shows the one bucket around that second.
+/// The one bucket that the newest flow begins with. A flow's interval spans several buckets where it
+/// was busy in several, so ranges of 1, 2, 4 ... seconds are asked for: whether or not a bucket cut
+/// short by the range's end counts as inside, one of them holds exactly one bucket.
 async fn width(client: &mut Client, probe_rows: i64, newest: &[Span]) -> Result<Option<i64>> {
-    let Some(start) = newest.iter().map(|row| row.start).max() else { return Ok(None) };
-    let second = Span::new(start, start.plus(1_000_000));
-    let request = FlowListRequest { page_size: probe_rows, ..by_name(second) };
-    let single = rows(&[client.list(request, false).await?])?;
-    let narrowest = single.iter().chain(newest).min_by_key(|row| row.micros());
-    let Some(bucket) = narrowest else { return Ok(None) };
+    let Some(mut bucket) = newest.iter().copied().max_by_key(|row| (row.start, -row.micros())) else {
+        return Ok(None);
+    };
+    let mut length = 1_000_000;
+    while length < bucket.micros() {
+        let range = Span::new(bucket.start, bucket.start.plus(length));
+        let request = FlowListRequest { page_size: probe_rows, ..by_name(range) };
+        let rows = rows(&[client.list(request, false).await?])?;
+        bucket = rows.into_iter().chain([bucket]).min_by_key(|row| row.micros()).unwrap_or(bucket);
+        length *= 2;
+    }
     if bucket.micros() <= 0 || bucket.start.align(bucket.micros()) != bucket.start {
         return Err(Error::external(format!(
             "the collector's bucket {} to {} is not aligned to its width; cannot tell its buckets apart",

@@ -3,7 +3,8 @@
 mod support;
 
 use catchment_core::{ByteSize, Entry, EventTime, LogWriter as _, PartitionId, Purpose, Source as _};
-use catchment_goldmane::{Begin, Config};
+use catchment_goldmane::{Begin, Config, GoldmaneSource};
+use prometheus_client::registry::Registry;
 use support::{Collector, MemoryLog, config, flows, marks, now, run_until, source};
 
 const WIDTH: i64 = 15;
@@ -145,9 +146,51 @@ async fn the_width_is_the_collectors_and_a_skewed_clock_is_noticed() {
     let found = source(config(&address)).check().await.expect("reachable");
     assert!(found.contains("buckets of 5 s") && found.contains("clock agrees"), "{found}");
 
+    collector.state().whole_buckets = false;
+    let found = source(config(&address)).check().await.expect("reachable");
+    assert!(found.contains("buckets of 5 s"), "{found}");
+
     collector.state().skew = -100;
     let found = source(config(&address)).check().await.expect("reachable");
     assert!(found.contains("differs from ours by -1"), "{found}");
+}
+
+#[tokio::test]
+async fn what_moves_is_counted() {
+    let collector = Collector::new(WIDTH);
+    let bucket = collector.bucket(4);
+    collector.put(bucket, "web", 1);
+    collector.put(bucket, "db", 1);
+    let address = format!("http://{}", collector.serve().await);
+    let log = log_up_to(bucket).await;
+    let mut registry = Registry::default();
+    let mut source = GoldmaneSource::new(config(&address), &mut registry).expect("a valid configuration");
+    tokio::select! {
+        result = source.run(&log) => panic!("the source ended: {result:?}"),
+        () = log.until_progress(bucket + 2 * WIDTH) => {}
+    }
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).expect("a string takes everything");
+    for line in ["rows_total 2", "buckets_swept_total ", "bucket_width_seconds 15.0", "read_bytes_total "] {
+        assert!(text.lines().any(|l| l.starts_with(line) && !l.ends_with(" 0")), "{line} in {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_collector_that_came_back_with_another_width_is_read_in_that_width() {
+    let collector = Collector::new(WIDTH);
+    let bucket = collector.bucket(4);
+    collector.put(bucket, "web", 1);
+    let address = format!("http://{}", collector.serve().await);
+    let log = log_up_to(bucket - WIDTH).await;
+    run_until(config(&address), &log, log.until_progress(bucket)).await;
+    collector.state().width = 3;
+    let fresh = collector.bucket(3);
+    collector.put(fresh, "web", 1);
+    collector.state().buckets.remove(&bucket);
+    run_until(config(&address), &log, log.until_progress(fresh + 3)).await;
+    let marks = marks(&log.entries());
+    assert_eq!(marks[marks.len() - 1] - marks[marks.len() - 2], 3);
 }
 
 #[tokio::test]

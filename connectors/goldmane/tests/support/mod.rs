@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(crate) width: i64,
     /// Collector clock minus local clock.
     pub(crate) skew: i64,
+    /// A bucket cut short by the end of the range is left out.
+    pub(crate) whole_buckets: bool,
     pub(crate) buckets: Buckets,
     pub(crate) requests: Vec<FlowListRequest>,
     /// Called once before the answer of each request, to change the state between requests.
@@ -49,7 +51,7 @@ pub(crate) struct Collector(Arc<Mutex<State>>);
 impl Collector {
     pub(crate) fn new(width: i64) -> Self {
         let (buckets, requests) = (BTreeMap::new(), Vec::new());
-        Self(Arc::new(Mutex::new(State { width, skew: 0, buckets, requests, script: None })))
+        Self(Arc::new(Mutex::new(State { width, skew: 0, whole_buckets: true, buckets, requests, script: None })))
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -113,6 +115,7 @@ impl State {
     /// One row per name over all buckets that touch the range and have ended.
     fn flows(&self, start: i64, end: i64, now: i64, by_name: bool) -> Vec<Flow> {
         let mut rows: BTreeMap<&str, Flow> = BTreeMap::new();
+        let end = if self.whole_buckets { end / self.width * self.width } else { end };
         let held = self.buckets.iter().filter(|(b, _)| **b + self.width > start && **b < end);
         for (bucket, flows) in held.filter(|(b, _)| **b + self.width <= now) {
             for (name, packets) in flows {
