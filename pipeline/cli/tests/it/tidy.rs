@@ -42,7 +42,8 @@ fn allowed(package: &Package) -> Option<&'static [&'static str]> {
 }
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+    let entries = fs::read_dir(dir).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    for entry in entries.expect("the tree can be read") {
         let (path, name) = (entry.path(), entry.file_name());
         let hidden = name.to_string_lossy().starts_with('.') || name == "target";
         if path.is_dir() && !hidden {
