@@ -83,7 +83,7 @@ proptest! {
     #[test]
     fn slices_are_the_flows_of_the_list(flows in proptest::collection::vec(any_flow(), 0..6), meta: bool) {
         let results = flows.iter().enumerate().map(|(id, flow)| FlowResult { id: id as i64, flow: Some(flow.clone()) });
-        let meta = meta.then(|| ListMetadata { total_pages: 1, total_results: flows.len() as i64 });
+        let meta = meta.then_some(ListMetadata { total_pages: 1, total_results: flows.len() as i64 });
         let list = FlowListResult { meta, flows: results.collect() }.encode_to_vec();
         let read: Vec<_> = FlowSlices::new(&list).map(|flow| through_view(flow.expect("well formed"))).collect();
         prop_assert_eq!(read, flows);

@@ -1,2 +1,6 @@
-//! stub
+//! The binary `catchment`: arguments, configuration, wiring.
+
+#[allow(dead_code, reason = "the commands that read it follow")]
+mod config;
+
 fn main() {}

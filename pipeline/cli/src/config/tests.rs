@@ -1,0 +1,129 @@
+use super::*;
+
+const SMALL: &str = "
+cluster: test
+sources:
+  calico:
+    type: goldmane
+    address: http://localhost:7443
+sinks:
+  out:
+    type: jsonl
+";
+
+fn parse(text: &str) -> Result<Config> {
+    Config::parse(text, &|name| (name == "BROKERS").then(|| "a:9092, \"b\": 1".to_owned()))
+}
+
+fn refusal(text: &str) -> String {
+    parse(text).expect_err("refused").message
+}
+
+#[test]
+fn a_small_file_gets_the_documented_defaults() {
+    let config = parse(SMALL).expect("valid");
+    assert_eq!(config.window, Period::secs(60));
+    assert_eq!(config.spool, SpoolConfig::default());
+    assert_eq!(config.http.listen.to_string(), "127.0.0.1:9464");
+    let SourceConfig::Goldmane(goldmane) = &config.sources["calico"] else { panic!("{config:?}") };
+    assert_eq!(goldmane.address, "http://localhost:7443");
+    assert_eq!(config.sinks["out"], SinkConfig::Jsonl(catchment_files::SinkConfig::default()));
+}
+
+#[test]
+fn every_type_of_connector_is_read() {
+    let text = "
+cluster: test
+window: 2m
+sources:
+  files: { type: files, paths: [\"flows/*.jsonl\", \"-\"], disorder: 30s }
+sinks:
+  kafka: { type: kafka, brokers: \"a:9092\", properties: { sasl.password: hunter2 } }
+  lake: { type: parquet, url: \"file:///tmp/lake\", roll: 10m }
+";
+    let config = parse(text).expect("valid");
+    assert_eq!(config.window, Period::secs(120));
+    let SourceConfig::Files(files) = &config.sources["files"] else { panic!("{config:?}") };
+    assert_eq!((files.paths.len(), files.disorder), (2, Some(Period::secs(30))));
+    assert!(matches!(&config.sinks["kafka"], SinkConfig::Kafka(kafka) if kafka.brokers == "a:9092"));
+    assert!(matches!(&config.sinks["lake"], SinkConfig::Parquet(lake) if lake.roll == Period::secs(600)));
+}
+
+#[test]
+fn variables_stand_in_for_strings_and_are_never_read_as_yaml() {
+    let text = SMALL.replace("http://localhost:7443", "\"${HOST:-nowhere}/${BROKERS}\"");
+    let config = parse(&text).expect("valid");
+    let SourceConfig::Goldmane(goldmane) = &config.sources["calico"] else { panic!("{config:?}") };
+    assert_eq!(goldmane.address, "nowhere/a:9092, \"b\": 1");
+}
+
+#[test]
+fn a_missing_variable_is_named_with_its_line() {
+    let message = refusal(&SMALL.replace("http://localhost:7443", "${GOLDMANE}"));
+    assert!(message.starts_with("line 6: ") && message.contains("`GOLDMANE` is not set"), "{message}");
+    assert!(refusal(&SMALL.replace("http://localhost:7443", "${GOLDMANE")).starts_with("line 6: "));
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_line_and_the_nearest_name() {
+    let message = refusal(&SMALL.replace("address:", "adress:"));
+    assert!(message.starts_with("line 6: sources.calico: "), "{message}");
+    assert!(message.ends_with("did you mean `address`?"), "{message}");
+    let message = refusal(&format!("# windw\n{SMALL}windw: 60s\n"));
+    assert!(message.starts_with("line 11: ") && message.ends_with("did you mean `window`?"), "{message}");
+}
+
+#[test]
+fn an_unknown_type_is_refused_with_the_nearest_name() {
+    let message = refusal(&SMALL.replace("type: goldmane", "type: goldman"));
+    assert!(message.starts_with("line 5: ") && message.ends_with("did you mean `goldmane`?"), "{message}");
+}
+
+#[test]
+fn a_value_that_does_not_fit_is_refused_with_its_line() {
+    let message = refusal(&format!("{SMALL}window: soon\n"));
+    assert!(message.starts_with("line 10: ") && message.contains("write it like 60s"), "{message}");
+    assert!(refusal(&format!("{SMALL}workers: many\n")).starts_with("line 10: "));
+    assert!(refusal(&format!("{SMALL}workers: 0\n")).starts_with("line 10: "));
+}
+
+#[test]
+fn broken_yaml_is_refused_with_its_line() {
+    let message = refusal("cluster: test\nsources: [\n");
+    assert!(message.contains("line "), "{message}");
+    assert!(refusal("").contains("`cluster`"));
+}
+
+#[test]
+fn a_file_without_sources_or_sinks_is_refused() {
+    assert!(refusal("cluster: test").contains("under `sources`"));
+    assert!(refusal("cluster: test\nsources: { s: { type: files, paths: [a] } }").contains("under `sinks`"));
+    assert!(refusal("window: 60s").contains("`cluster`"));
+}
+
+#[test]
+fn print_masks_secrets_and_reads_back_as_the_same_configuration() {
+    let config = parse(SMALL).expect("valid");
+    assert_eq!(parse(&config.print()).expect("valid"), config);
+    let text = SMALL.replace("type: jsonl", "type: kafka\n    properties: { sasl.password: hunter2, client.id: me }");
+    let printed = parse(&text).expect("valid").print();
+    assert!(!printed.contains("hunter2") && printed.contains("client.id: me"), "{printed}");
+}
+
+#[test]
+fn load_names_the_file() {
+    let error = Config::load(Path::new("/nowhere/catchment.yaml")).expect_err("missing");
+    assert!(error.message.contains("/nowhere/catchment.yaml"));
+}
+
+#[test]
+fn the_schema_knows_every_section_and_connector() {
+    let schema = Config::schema();
+    for section in ["cluster", "window", "workers", "spool", "sources", "sinks", "http", "log"] {
+        assert!(schema["properties"][section].is_object(), "{section}");
+    }
+    let text = schema.to_string();
+    for kind in ["goldmane", "files", "kafka", "parquet", "jsonl"] {
+        assert!(text.contains(&format!("\"const\":\"{kind}\"")), "{kind}");
+    }
+}
