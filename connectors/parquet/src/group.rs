@@ -1,0 +1,95 @@
+//! The rows of the slot of event time that is still open.
+
+use catchment_core::{
+    Conversation, Cursor, Epoch, EpochId, EventTime, FlowRow, GapRow, LateRow, RejectRow, Span, StreamId,
+};
+use catchment_schemas::Dataset;
+
+/// A row of a window with the facts all rows of that window share.
+#[derive(Clone, Debug)]
+pub(crate) struct Windowed<R> {
+    pub(crate) span: Span,
+    pub(crate) coverage: f64,
+    pub(crate) row: R,
+}
+
+/// Consecutive epochs whose windows start in one slot, with the side rows handed over among them.
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    pub(crate) stream: StreamId,
+    /// The first epoch of the group.
+    pub(crate) first: EpochId,
+    /// From the first window's start to the last window's end; `None` while no window has come.
+    pub(crate) windows: Option<Span>,
+    /// The cursor that stands once the group is durable.
+    pub(crate) cursor: Cursor,
+    pub(crate) flows: Vec<Windowed<FlowRow>>,
+    pub(crate) conversations: Vec<Windowed<Conversation>>,
+    pub(crate) late: Vec<LateRow>,
+    pub(crate) rejects: Vec<RejectRow>,
+    pub(crate) gaps: Vec<GapRow>,
+}
+
+impl Group {
+    /// An empty group that starts with `epoch`, whose rows are still to be added.
+    pub(crate) fn starting_with(epoch: &Epoch) -> Self {
+        Self {
+            stream: epoch.stream.clone(),
+            first: epoch.id,
+            windows: None,
+            cursor: epoch.cursor(),
+            flows: Vec::new(),
+            conversations: Vec::new(),
+            late: Vec::new(),
+            rejects: Vec::new(),
+            gaps: Vec::new(),
+        }
+    }
+
+    /// Whether `epoch` belongs to a later slot than this group. An epoch without a window never does.
+    pub(crate) fn ends_before(&self, epoch: &Epoch, roll: i64) -> bool {
+        let slot = |span: Span| span.start.align(roll);
+        match (self.windows, &epoch.window) {
+            (Some(mine), Some(window)) => slot(window.span) > slot(mine),
+            _ => false,
+        }
+    }
+
+    /// Takes the rows of the wanted datasets.
+    pub(crate) fn add(&mut self, epoch: &Epoch, wanted: &[Dataset]) {
+        self.cursor = epoch.cursor();
+        self.add_window(epoch, wanted);
+        if wanted.contains(&Dataset::Late) {
+            self.late.extend_from_slice(&epoch.late);
+        }
+        if wanted.contains(&Dataset::Rejects) {
+            self.rejects.extend_from_slice(&epoch.rejects);
+        }
+        if wanted.contains(&Dataset::Gaps) {
+            self.gaps.extend_from_slice(&epoch.gaps);
+        }
+    }
+
+    fn add_window(&mut self, epoch: &Epoch, wanted: &[Dataset]) {
+        let Some(window) = &epoch.window else { return };
+        let (span, coverage) = (window.span, window.coverage);
+        let start = self.windows.map_or(span.start, |s| s.start);
+        self.windows = Some(Span::new(start, span.end));
+        if wanted.contains(&Dataset::Flows) {
+            self.flows.extend(window.flows.iter().cloned().map(|row| Windowed { span, coverage, row }));
+        }
+        if wanted.contains(&Dataset::Conversations) {
+            self.conversations.extend(window.conversations.iter().cloned().map(|row| Windowed { span, coverage, row }));
+        }
+    }
+
+    /// The moment whose date and hour name the folder: the slot's start. Without a window it is
+    /// that of the oldest side row.
+    pub(crate) fn slot_start(&self, roll: i64) -> EventTime {
+        let late = self.late.iter().map(|r| r.window.start);
+        let gaps = self.gaps.iter().map(|r| r.span.start);
+        let rejects = self.rejects.iter().filter_map(|r| r.event_time);
+        let side = || late.chain(gaps).chain(rejects).min().unwrap_or_default();
+        self.windows.map_or_else(side, |s| s.start).align(roll)
+    }
+}

@@ -1,0 +1,50 @@
+//! What the sink counts.
+
+use std::time::Duration;
+
+use catchment_schemas::Dataset;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfDataset {
+    dataset: &'static str,
+}
+
+/// Counters of one sink.
+pub(crate) struct Metrics {
+    rows: Family<OfDataset, Counter>,
+    bytes: Family<OfDataset, Counter>,
+    objects: Family<OfDataset, Counter>,
+    put_seconds: Histogram,
+}
+
+impl Metrics {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            rows: Family::default(),
+            bytes: Family::default(),
+            objects: Family::default(),
+            put_seconds: Histogram::new(exponential_buckets(0.01, 2.0, 12)),
+        };
+        registry.register("parquet_rows", "Rows made durable in the object store", metrics.rows.clone());
+        let bytes = metrics.bytes.clone();
+        registry.register_with_unit("parquet_objects", "Bytes made durable in the object store", Unit::Bytes, bytes);
+        registry.register("parquet_objects", "Objects made durable in the object store", metrics.objects.clone());
+        let seconds = metrics.put_seconds.clone();
+        registry.register_with_unit("parquet_put", "Time until an object was durable", Unit::Seconds, seconds);
+        metrics
+    }
+
+    /// Counts an object that is durable now.
+    pub(crate) fn durable(&self, dataset: Dataset, rows: usize, bytes: usize, took: Duration) {
+        let label = OfDataset { dataset: dataset.name() };
+        self.rows.get_or_create(&label).inc_by(rows as u64);
+        self.bytes.get_or_create(&label).inc_by(bytes as u64);
+        self.objects.get_or_create(&label).inc();
+        self.put_seconds.observe(took.as_secs_f64());
+    }
+}

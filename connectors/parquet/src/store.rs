@@ -1,0 +1,203 @@
+//! The object store behind `url`, and the two ways anything is put there: create only, and swap.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use catchment_core::{Error, Result};
+use object_store::aws::AmazonS3Builder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    ClientOptions, Error as Fault, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig, WriteMultipart,
+};
+use parquet::file::metadata::ParquetMetaDataReader;
+
+use crate::config::{Config, S3};
+use crate::fault::wrap;
+use crate::file::{File, told_digest};
+
+/// Above this an object goes up in parts.
+const SINGLE_PUT_LIMIT: usize = 128 << 20;
+
+/// Two parts in flight stay small beside the object itself.
+const PART_SIZE: usize = 16 << 20;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Enough for [`SINGLE_PUT_LIMIT`] at 2 MiB/s.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(64);
+
+/// Bytes that close a Parquet file: the footer's length and the magic.
+const FILE_END: u64 = 8;
+
+/// An object store and the folder in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    pub(crate) objects: Arc<dyn ObjectStore>,
+    pub(crate) prefix: Path,
+    /// The folder on this machine, where the store is one: swaps there need a lock.
+    pub(crate) folder: Option<PathBuf>,
+    pub(crate) single_put_limit: usize,
+}
+
+impl Store {
+    /// Opens what `url` names; connects to nothing yet.
+    pub(crate) fn open(config: &Config) -> Result<Self> {
+        match config.url.split_once("://") {
+            Some(("file", folder)) if folder.starts_with('/') => Self::local(folder.into()),
+            Some(("s3", place)) => Self::s3(place, &config.s3),
+            _ => Err(Error::user(format!(
+                "parquet: `{}` names no object store; write `url` like file:///data/flows or s3://bucket/prefix",
+                config.url
+            ))),
+        }
+    }
+
+    /// A store with everything at its defaults.
+    pub(crate) fn new(objects: Arc<dyn ObjectStore>, prefix: Path) -> Self {
+        Self { objects, prefix, folder: None, single_put_limit: SINGLE_PUT_LIMIT }
+    }
+
+    fn local(folder: PathBuf) -> Result<Self> {
+        let failed = || Error::user(format!("parquet: cannot use folder {}; check `url`", folder.display()));
+        std::fs::create_dir_all(&folder).map_err(|e| failed().caused_by(e))?;
+        let objects = LocalFileSystem::new_with_prefix(&folder).map_err(|e| failed().caused_by(e))?;
+        Ok(Self { folder: Some(folder), ..Self::new(Arc::new(objects), Path::default()) })
+    }
+
+    fn s3(place: &str, settings: &S3) -> Result<Self> {
+        let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+        let client = ClientOptions::new().with_connect_timeout(CONNECT_TIMEOUT).with_timeout(REQUEST_TIMEOUT);
+        let mut builder = AmazonS3Builder::from_env()
+            .with_bucket_name(bucket)
+            .with_retry(retries())
+            .with_client_options(client)
+            .with_virtual_hosted_style_request(settings.virtual_hosted);
+        if settings.allow_http {
+            builder = builder.with_allow_http(true);
+        }
+        builder = with(builder, settings.endpoint.as_ref(), AmazonS3Builder::with_endpoint);
+        builder = with(builder, settings.region.as_ref(), AmazonS3Builder::with_region);
+        builder = with(builder, settings.access_key_id.as_ref(), AmazonS3Builder::with_access_key_id);
+        builder = with(builder, settings.secret_access_key.as_ref(), AmazonS3Builder::with_secret_access_key);
+        let objects =
+            builder.build().map_err(|e| Error::user("parquet: settings under `s3` do not fit").caused_by(e))?;
+        let prefix = Path::parse(prefix).map_err(|e| Error::user("parquet: no usable prefix in `url`").caused_by(e))?;
+        Ok(Self::new(Arc::new(objects), prefix))
+    }
+
+    /// Makes `file` durable under its name. Where the name is taken, the rows there must be the same.
+    pub(crate) async fn create(&self, file: &File) -> Result<()> {
+        let put = if file.bytes.len() < self.single_put_limit { self.put(file).await } else { self.upload(file).await };
+        match put {
+            Ok(()) => Ok(()),
+            Err(Fault::AlreadyExists { .. } | Fault::Precondition { .. }) => self.compare(file).await,
+            Err(fault) => Err(wrap(&format!("write {}", file.path), &fault)),
+        }
+    }
+
+    async fn put(&self, file: &File) -> object_store::Result<()> {
+        let payload = PutPayload::from_bytes(file.bytes.clone());
+        self.objects.put_opts(&file.path, payload, PutMode::Create.into()).await.map(drop)
+    }
+
+    /// Parts know no create-only mode. Looking first is enough: whoever writes the same name
+    /// meanwhile writes the same rows.
+    async fn upload(&self, file: &File) -> object_store::Result<()> {
+        match self.objects.head(&file.path).await {
+            Ok(_) => {
+                return Err(Fault::AlreadyExists { path: file.path.to_string(), source: "found before upload".into() });
+            }
+            Err(Fault::NotFound { .. }) => {}
+            Err(fault) => return Err(fault),
+        }
+        let mut parts = WriteMultipart::new_with_chunk_size(self.objects.put_multipart(&file.path).await?, PART_SIZE);
+        parts.put(file.bytes.clone());
+        parts.finish().await.map(drop)
+    }
+
+    async fn compare(&self, file: &File) -> Result<()> {
+        let there = self.digest_of(&file.path).await?;
+        if there.as_deref() == Some(&*file.digest) {
+            tracing::debug!(object = %file.path, "already written with the same rows");
+            return Ok(());
+        }
+        Err(Error::internal(format!(
+            "parquet: {} exists with other rows; was `roll` or `max_rows` changed, or does another log write to this \
+             prefix? use a prefix of its own",
+            file.path
+        )))
+    }
+
+    /// The row digest in the footer of an object; `None` where there is none to read.
+    async fn digest_of(&self, path: &Path) -> Result<Option<String>> {
+        let failed = |fault| wrap(&format!("compare {path}"), &fault);
+        let size = self.objects.head(path).await.map_err(failed)?.size;
+        if size < FILE_END {
+            return Ok(None);
+        }
+        let end = self.objects.get_range(path, size - FILE_END..size).await.map_err(failed)?;
+        let length = end.first_chunk().map_or(0, |bytes| u64::from(u32::from_le_bytes(*bytes)));
+        let Some(start) = (size - FILE_END).checked_sub(length) else { return Ok(None) };
+        let footer = self.objects.get_range(path, start..size - FILE_END).await.map_err(failed)?;
+        let footer = ParquetMetaDataReader::decode_metadata(&footer).ok();
+        Ok(footer.and_then(|f| told_digest(&f).map(str::to_owned)))
+    }
+}
+
+/// Retrying is the runtime's; here only a dropped connection is taken up once more.
+fn retries() -> RetryConfig {
+    RetryConfig { max_retries: 1, retry_timeout: Duration::from_secs(30), ..RetryConfig::default() }
+}
+
+fn with<B>(builder: B, value: Option<&String>, set: impl Fn(B, String) -> B) -> B {
+    match value {
+        Some(value) => set(builder, value.clone()),
+        None => builder,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    fn file(bytes: &'static [u8]) -> File {
+        File { path: Path::from("flows/x.parquet"), bytes: bytes.into(), rows: 1, digest: "sha256:0".into() }
+    }
+
+    fn store(single_put_limit: usize) -> Store {
+        Store { single_put_limit, ..Store::new(Arc::new(InMemory::new()), Path::default()) }
+    }
+
+    #[tokio::test]
+    async fn large_objects_go_up_in_parts_and_are_not_replaced() {
+        let store = store(4);
+        store.create(&file(b"longer than four")).await.unwrap();
+        let there = store.objects.get(&file(b"").path).await.unwrap().bytes().await.unwrap();
+        assert_eq!(&there[..], b"longer than four");
+        assert_eq!(store.create(&file(b"something else")).await.unwrap_err().retry, catchment_core::Retry::Never);
+        let there = store.objects.get(&file(b"").path).await.unwrap().bytes().await.unwrap();
+        assert_eq!(&there[..], b"longer than four");
+    }
+
+    #[tokio::test]
+    async fn an_object_that_is_no_parquet_file_counts_as_different() {
+        for there in [&b""[..], b"short", b"\xff\xff\xff\xffPAR1", b"0123456789\x04\0\0\0PAR1"] {
+            let store = store(SINGLE_PUT_LIMIT);
+            store.objects.put(&file(b"").path, there.to_vec().into()).await.unwrap();
+            let error = store.create(&file(b"rows")).await.unwrap_err();
+            assert!(error.message.contains("other rows"), "{}", error.chain());
+        }
+    }
+
+    #[test]
+    fn a_url_that_names_no_store_is_refused() {
+        for url in ["", "flows", "ftp://x/y", "file://relative"] {
+            let error = Store::open(&Config { url: url.into(), ..Config::default() }).unwrap_err();
+            assert!(error.message.contains("s3://bucket/prefix"), "{}", error.message);
+        }
+    }
+}
