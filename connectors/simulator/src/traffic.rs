@@ -212,3 +212,75 @@ impl Traffic {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    const START: i64 = 1_767_225_600 * SECOND;
+    const SHAPE: Shape = Shape { seed: 3, nodes: 2, flows_per_second: 40, late_share: 0.0, resend: false };
+
+    fn hour() -> (Ring, Vec<Flush>) {
+        let (mut ring, mut traffic) = (Ring::new(START / SECOND), Traffic::new(SHAPE, START));
+        let mut flushes = Vec::new();
+        while traffic.next_flush() < START + 3600 * SECOND {
+            flushes.push(traffic.flush(&mut ring));
+        }
+        (ring, flushes)
+    }
+
+    #[test]
+    fn a_report_starts_where_the_nodes_last_one_ended_and_is_sent_in_time() {
+        let (_, flushes) = hour();
+        assert!(flushes.is_sorted_by_key(|f| f.arrival));
+        for flush in flushes {
+            let start = flush.reports[0].start;
+            let waited = flush.arrival / SECOND - start;
+            assert!(flush.reports.iter().all(|r| r.start == start));
+            assert!((1..=LONGEST_FLUSH_SECS).contains(&waited), "{waited}");
+        }
+    }
+
+    #[test]
+    fn no_flush_holds_a_key_twice() {
+        let (_, flushes) = hour();
+        for flush in flushes {
+            let mut seen = std::collections::HashSet::new();
+            assert!(flush.reports.iter().all(|r| seen.insert(r.slot)));
+        }
+    }
+
+    #[test]
+    fn an_edit_of_a_policy_splits_a_report_into_two_with_full_counters() {
+        let (ring, flushes) = hour();
+        let mut splits = 0;
+        for flush in &flushes {
+            let mut without_trace: HashMap<Vec<u8>, Report> = HashMap::new();
+            for report in &flush.reports {
+                let mut key = (**ring.key(report.slot)).clone();
+                key.policies = None;
+                if let Some(other) = without_trace.insert(prost::Message::encode_to_vec(&key), *report) {
+                    assert_eq!((other.tally, other.labels), (report.tally, report.labels));
+                    splits += 1;
+                }
+            }
+        }
+        assert!(splits > 0);
+    }
+
+    #[test]
+    fn both_ends_of_a_conversation_count_alike() {
+        let traffic = Traffic::new(SHAPE, START);
+        let pods = |s: &&Site| s.reporter == Reporter::Dst && traffic.world.edges[s.edge as usize].replies > 0.0;
+        let dest = *traffic.world.sites.iter().flatten().find(pods).expect("some site takes requests in");
+        let source = Site { reporter: Reporter::Src, ..dest };
+        let tallies = (0..20).map(|n| START / SECOND + 15 * n).map(|at| {
+            let (sent, taken) = (traffic.tally(source, at, 15.0), traffic.tally(dest, at, 15.0));
+            assert_eq!((sent.packets_out, sent.bytes_out), (taken.packets_in, taken.bytes_in));
+            sent.packets_out
+        });
+        assert!(tallies.sum::<i64>() > 0);
+    }
+}

@@ -303,7 +303,9 @@ impl World {
 
 fn namespace(dice: &mut Dice, number: usize) -> Namespace {
     let stance = Stance::ALL[number % Stance::ALL.len()];
-    Namespace { name: TEAMS[number].to_owned(), stance, edits: Cycle::some(dice, 3) }
+    // Whatever the seed, someone edits rules within the hour.
+    let edits = Cycle::some(dice, if stance == Stance::Kubernetes { 1 } else { 3 });
+    Namespace { name: TEAMS[number].to_owned(), stance, edits }
 }
 
 fn workload(dice: &mut Dice, number: usize, namespaces: usize) -> Workload {
@@ -350,4 +352,70 @@ fn reporters(edge: &Edge) -> impl Iterator<Item = Reporter> {
     let source = matches!(edge.source, Peer::Workload(_)).then_some(Reporter::Src);
     let dest = matches!(edge.dest, Peer::Workload(_)).then_some(Reporter::Dst);
     source.into_iter().chain(dest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const START: i64 = 1_767_225_600;
+
+    fn all_keys(world: &World, secs: i64) -> Vec<FlowKey> {
+        world.sites.iter().flatten().map(|&site| world.key(site, world.version(site, secs))).collect()
+    }
+
+    #[test]
+    fn every_node_has_its_share_of_the_sites() {
+        let world = World::new(1, 4, 1001);
+        let counts: Vec<_> = world.sites.iter().map(Vec::len).collect();
+        assert_eq!(counts.iter().sum::<usize>(), 1001);
+        assert!(counts.iter().all(|&n| (250..=251).contains(&n)), "{counts:?}");
+    }
+
+    #[test]
+    fn a_node_never_reports_one_key_twice() {
+        let world = World::new(1, 3, 2000);
+        for sites in &world.sites {
+            let ends: BTreeSet<_> = sites.iter().map(|s| (s.edge, s.reporter as i32)).collect();
+            assert_eq!(ends.len(), sites.len());
+        }
+    }
+
+    #[test]
+    fn the_cluster_shows_what_real_ones_show() {
+        let keys = all_keys(&World::new(1, 3, 4000), START);
+        let any = |test: &dyn Fn(&FlowKey) -> bool| keys.iter().any(test);
+        assert!(any(&|k| k.dest_name == "pub") && any(&|k| k.source_name == "pvt"));
+        assert!(any(&|k| k.dest_type() == EndpointType::NetworkSet && k.dest_namespace == "-"));
+        assert!(any(&|k| k.dest_type() == EndpointType::HostEndpoint));
+        assert!(any(&|k| k.action() == Action::Deny && k.reporter() == Reporter::Dst));
+        assert!(any(&|k| k.dest_service_name == "web" && k.dest_service_port_name == "-"));
+        assert!(any(&|k| k.proto == "udp"));
+        // Only nodes that hold a workload report.
+        assert!(keys.iter().all(|k| match k.reporter() {
+            Reporter::Src => k.source_type() == EndpointType::WorkloadEndpoint,
+            _ => k.dest_type() == EndpointType::WorkloadEndpoint,
+        }));
+    }
+
+    #[test]
+    fn a_rolling_update_changes_the_hash_in_the_name_and_nothing_before_it() {
+        let world = World::new(1, 3, 4000);
+        let number = world.workloads.iter().position(|w| w.rollouts.is_some()).expect("some deployment rolls");
+        let (before, after) = (world.pod_name(number, 0), world.pod_name(number, 1));
+        let app = &world.workloads[number].app;
+        assert_ne!(before, after);
+        assert!([before, after].iter().all(|name| name.starts_with(&format!("{app}-")) && name.ends_with("-*")));
+        let names = |secs| all_keys(&world, secs).into_iter().map(|k| k.source_name).collect::<BTreeSet<_>>();
+        assert_ne!(names(START), names(START + 3600));
+    }
+
+    #[test]
+    fn pods_of_a_stateful_set_differ_by_a_label_from_node_to_node() {
+        let world = World::new(1, 3, 500);
+        let set = world.workloads.iter().position(|w| w.kind == Kind::StatefulSet).expect("some are stateful sets");
+        assert_ne!(world.labels_of(Peer::Workload(set), 0, 0), world.labels_of(Peer::Workload(set), 0, 1));
+    }
 }
