@@ -23,6 +23,7 @@ mod learned;
 mod metrics;
 mod planner;
 mod reconcile;
+mod run;
 mod source;
 mod sweep;
 

@@ -1,0 +1,204 @@
+//! One run of the source: carries out what the planner says.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use catchment_core::{
+    Encoding, Entry, Error, EventTime, FlowsEntry, GapEntry, LogPosition, LogWriter, PartitionId, Purpose, Result, Span,
+};
+use tokio::time::Instant;
+
+use crate::GoldmaneSource;
+use crate::clock::ServerClock;
+use crate::learned::Known;
+use crate::planner::{Action, Planner};
+use crate::reconcile::{self, Digest};
+use crate::sweep;
+
+/// A collector keeps time as a whole.
+const PARTITION: PartitionId = PartitionId(0);
+
+/// One run, from a start to a fault.
+pub(crate) struct Run<'a> {
+    pub(crate) source: &'a mut GoldmaneSource,
+    pub(crate) log: &'a dyn LogWriter,
+    pub(crate) clock: ServerClock,
+    pub(crate) planner: Planner,
+    pub(crate) known: BTreeMap<EventTime, Known>,
+    /// When a restart of the collector was noticed: what ended before may have been lost with it.
+    pub(crate) doubt: Option<EventTime>,
+}
+
+impl Run<'_> {
+    pub(crate) async fn forever(mut self) -> Result<()> {
+        loop {
+            let local = Instant::now();
+            if self.clock.is_stale(local) {
+                self.clock = self.source.sight().await?.clock.unwrap_or(self.clock);
+            }
+            let now = self.clock.now(local);
+            match self.planner.next(now) {
+                Action::WaitUntil(moment) => self.wait(moment.0.saturating_sub(now.0)).await,
+                Action::Forget(span) => self.forget(span).await?,
+                Action::Sweep { bucket, urgent } => self.sweep(bucket, urgent).await?,
+                Action::Reconcile(bucket) => self.reconcile(bucket).await?,
+            }
+        }
+    }
+
+    async fn wait(&self, micros: i64) {
+        tokio::time::sleep(Duration::from_micros(micros.max(0) as u64)).await;
+    }
+
+    async fn forget(&mut self, span: Span) -> Result<()> {
+        let gap = gap(span, "collector_forgot", "the collector no longer held these buckets when they could be read");
+        self.log.append(vec![gap, progress(span.end)]).await?;
+        tracing::warn!(from = %span.start, to = %span.end, "the collector forgot buckets that were never read");
+        self.source.metrics.gaps.inc();
+        self.planner.passed(span.end);
+        Ok(())
+    }
+
+    async fn sweep(&mut self, bucket: Span, urgent: bool) -> Result<()> {
+        let pages = self.read(bucket, urgent).await?;
+        let digest = Digest::of(&pages)?;
+        let pages = if digest.rows == 0 { Vec::new() } else { pages };
+        let count = pages.len();
+        let mut entries: Vec<_> = pages.into_iter().map(|page| self.flows(bucket, Purpose::Report, page)).collect();
+        if self.in_doubt(bucket, digest.rows).await? {
+            entries.push(gap(bucket, "collector_restarted", "the collector restarted before this bucket was read"));
+            self.source.metrics.gaps.inc();
+        }
+        entries.push(progress(bucket.end));
+        let first = self.log.append(entries).await?;
+        self.source.metrics.rows.inc_by(digest.rows);
+        self.source.metrics.buckets_swept.inc();
+        self.remember(bucket.start, Known { entries: positions(first, count), digest: Some(digest) });
+        self.planner.passed(bucket.end);
+        Ok(())
+    }
+
+    /// Whether the bucket, read for the first time with so many rows, may be what a restart left of
+    /// it: it and those after it are empty, up to and including the first that is not.
+    async fn in_doubt(&mut self, bucket: Span, rows: u64) -> Result<bool> {
+        if rows == 0 && self.doubt.is_none() && self.vanished_before(bucket).await? {
+            self.doubt = Some(self.clock.now(Instant::now()));
+        }
+        let in_doubt = self.doubt.is_some_and(|noticed| bucket.start < noticed);
+        if rows > 0 || !in_doubt {
+            self.doubt = None;
+        }
+        Ok(in_doubt)
+    }
+
+    /// Whether the bucket before this one had flows and has none now.
+    async fn vanished_before(&mut self, bucket: Span) -> Result<bool> {
+        let before = Span::new(bucket.start.plus(-bucket.micros()), bucket.start);
+        let busy = |known: &Known| known.digest.is_none_or(|digest| digest.rows > 0);
+        if !self.known.get(&before.start).is_some_and(busy) {
+            return Ok(false);
+        }
+        let pages = self.read(before, false).await?;
+        Ok(Digest::of(&pages)?.rows == 0)
+    }
+
+    async fn reconcile(&mut self, bucket: Span) -> Result<()> {
+        let pages = self.read(bucket, false).await?;
+        let digest = Digest::of(&pages)?;
+        let known = self.known.remove(&bucket.start).unwrap_or_default();
+        if known.digest == Some(digest) {
+            self.remember(bucket.start, known);
+            return Ok(());
+        }
+        if let Some(logged) = self.logged(&known).await? {
+            return self.correct(bucket, known, &logged, &pages).await;
+        }
+        self.planner.settled(bucket.start);
+        Ok(())
+    }
+
+    /// Writes down how `pages` differ from what was logged.
+    async fn correct(&mut self, bucket: Span, mut known: Known, logged: &[Bytes], pages: &[Bytes]) -> Result<()> {
+        let difference = reconcile::compare(logged, pages)?;
+        let corrected = difference.corrections.len();
+        let mut entries = Vec::new();
+        if corrected > 0 {
+            let payload = reconcile::encode(difference.corrections);
+            entries.push(self.flows(bucket, Purpose::Correction, payload));
+        }
+        if difference.lost > 0 {
+            let detail = format!("{} flows shrank or vanished since the bucket was read", difference.lost);
+            entries.push(gap(bucket, "collector_restarted", &detail));
+        }
+        if !entries.is_empty() {
+            let first = self.log.append(entries).await?;
+            known.entries.extend(positions(first, usize::from(corrected > 0)));
+        }
+        self.source.metrics.reconcile_corrections.inc_by(corrected as u64);
+        if difference.lost > 0 {
+            // Each later look would find the same loss again.
+            self.lost(bucket, difference.lost);
+        } else {
+            self.remember(bucket.start, Known { digest: Some(Digest::of(pages)?), ..known });
+        }
+        Ok(())
+    }
+
+    fn lost(&mut self, bucket: Span, flows: u64) {
+        tracing::warn!(bucket = %bucket.start, flows, "flows shrank or vanished; the collector has restarted");
+        self.source.metrics.gaps.inc();
+        self.planner.settled(bucket.start);
+    }
+
+    /// The payloads of the entries; `None` once one of them has left the log.
+    async fn logged(&self, known: &Known) -> Result<Option<Vec<Bytes>>> {
+        let mut payloads = Vec::with_capacity(known.entries.len());
+        for &position in &known.entries {
+            match self.log.read(position).await? {
+                Some(Entry::Flows(flows)) => payloads.push(flows.payload),
+                Some(_) => return Err(Error::internal(format!("log position {} holds no flows", position.0))),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(payloads))
+    }
+
+    async fn read(&mut self, bucket: Span, urgent: bool) -> Result<Vec<Bytes>> {
+        let pages = self.source.reader.bucket(&mut self.source.client, bucket, urgent).await?;
+        sweep::verify(&pages, bucket)?;
+        Ok(pages)
+    }
+
+    /// Keeps what a later look needs, and drops what no later look will ask for.
+    fn remember(&mut self, bucket: EventTime, known: Known) {
+        self.planner.look_again(bucket, self.clock.now(Instant::now()));
+        self.known.insert(bucket, known);
+        let oldest = self.planner.oldest_look();
+        self.known = oldest.map(|oldest| self.known.split_off(&oldest)).unwrap_or_default();
+    }
+
+    fn flows(&self, span: Span, purpose: Purpose, payload: Bytes) -> Entry {
+        Entry::Flows(FlowsEntry {
+            partition: PARTITION,
+            encoding: Encoding::GoldmaneList,
+            purpose,
+            span,
+            origin: self.source.config.address.clone(),
+            first_record: 0,
+            payload,
+        })
+    }
+}
+
+const fn progress(up_to: EventTime) -> Entry {
+    Entry::Progress { partition: PARTITION, up_to }
+}
+
+fn gap(span: Span, reason: &str, detail: &str) -> Entry {
+    Entry::Gap(GapEntry { partition: PARTITION, span, reason: reason.to_owned(), detail: detail.to_owned() })
+}
+
+fn positions(first: LogPosition, count: usize) -> Vec<LogPosition> {
+    (0..count as u64).map(|i| LogPosition(first.0 + i)).collect()
+}
