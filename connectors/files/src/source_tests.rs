@@ -102,7 +102,7 @@ async fn files_are_logged_byte_for_byte_and_end_with_the_last_progress() {
 #[tokio::test]
 async fn a_run_after_a_fault_goes_on_behind_what_is_logged() {
     let files = Files::new();
-    let paths = vec![files.write("a", &lines(0..3000, 900)), files.write("b", &lines(3000..6000, 900))];
+    let paths = vec![files.write("a", &lines(0..1300, 900)), files.write("b", &lines(1300..2600, 900))];
     let whole = Log::new(usize::MAX);
     source(paths.clone(), Some(Period::secs(5))).run(&whole).await.expect("reads");
     for room in 1..whole.entries().len() {
