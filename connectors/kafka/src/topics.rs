@@ -32,7 +32,9 @@ pub(crate) fn wanted(config: &Config) -> Result<Vec<Topic>> {
         ];
         topic(dataset.topic(&config.topic_prefix), config.partitions, settings)
     });
-    let cursors = topic(config.cursor_topic(), 1, vec![("cleanup.policy", "compact".to_owned())]);
+    // Only closed segments are compacted, and an opening sink reads what is left.
+    let settings = vec![("cleanup.policy", "compact".to_owned()), ("segment.ms", "3600000".to_owned())];
+    let cursors = topic(config.cursor_topic(), 1, settings);
     Ok(data.chain([cursors]).collect())
 }
 
