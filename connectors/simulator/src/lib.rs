@@ -18,6 +18,7 @@
 
 mod cluster;
 mod dice;
+mod draw;
 mod filter;
 mod labels;
 mod ledger;

@@ -23,7 +23,7 @@ impl Stance {
 
 /// The trace of an allowed flow. An edit of the policy moves `rule`.
 pub(crate) fn allowed(stance: Stance, namespace: &str, app: &str, rule: i64) -> PolicyTrace {
-    let profile = || profile(namespace, 0);
+    let profile = || profile(namespace);
     let rule_of = |kind, tier, index| PolicyHit {
         policy_index: index,
         rule_index: rule,
@@ -69,8 +69,8 @@ fn pass_on() -> PolicyHit {
     PolicyHit { action: Action::Pass as i32, ..policy(PolicyKind::GlobalNetworkPolicy, "", "baseline", "platform") }
 }
 
-fn profile(namespace: &str, index: i64) -> PolicyHit {
-    PolicyHit { policy_index: index, ..policy(PolicyKind::Profile, "", &format!("kns.{namespace}"), "") }
+fn profile(namespace: &str) -> PolicyHit {
+    policy(PolicyKind::Profile, "", &format!("kns.{namespace}"), "")
 }
 
 /// Only kind, namespace, name and tier are set in a trigger.

@@ -8,97 +8,10 @@ use std::collections::HashSet;
 use catchment_schemas::goldmane::{Action, EndpointType, FlowKey, Reporter};
 
 use crate::dice::Dice;
-use crate::policy::{self, Stance};
-
-const APPS: [&str; 12] =
-    ["web", "api", "cart", "checkout", "search", "mail", "auth", "billing", "queue", "cache", "report", "gateway"];
-const TEAMS: [&str; 8] = ["shop", "payments", "search", "media", "platform", "data", "identity", "support"];
-const PORTS: [Port; 6] = [
-    Port { service: 80, pod: 8080, name: "http", proto: "tcp" },
-    Port { service: 443, pod: 8443, name: "https", proto: "tcp" },
-    Port { service: 5432, pod: 5432, name: "-", proto: "tcp" },
-    Port { service: 6379, pod: 6379, name: "redis", proto: "tcp" },
-    Port { service: 9090, pod: 9090, name: "metrics", proto: "tcp" },
-    Port { service: 53, pod: 5353, name: "dns", proto: "udp" },
-];
-/// Generations come round again, as roll-backs do, so a long run knows a finite number of keys.
-const GENERATIONS: i64 = 4;
-
-/// What a workload serves.
-struct Port {
-    service: i64,
-    pod: i64,
-    name: &'static str,
-    proto: &'static str,
-}
-
-#[derive(Clone, Debug)]
-struct Namespace {
-    name: String,
-    stance: Stance,
-    edits: Option<Cycle>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Deployment,
-    DaemonSet,
-    StatefulSet,
-    BarePod,
-}
-
-#[derive(Clone, Debug)]
-struct Workload {
-    namespace: usize,
-    app: String,
-    kind: Kind,
-    rollouts: Option<Cycle>,
-}
-
-/// Something that changes every `period` seconds.
-#[derive(Clone, Copy, Debug)]
-struct Cycle {
-    period: i64,
-    phase: i64,
-}
-
-impl Cycle {
-    fn some(dice: &mut Dice, one_in: u64) -> Option<Self> {
-        let period = 600 + dice.below(3000) as i64;
-        let phase = dice.below(period as u64) as i64;
-        (dice.below(one_in) == 0).then_some(Self { period, phase })
-    }
-}
-
-fn generation(cycle: Option<Cycle>, secs: i64) -> u8 {
-    cycle.map_or(0, |c| (secs + c.phase).div_euclid(c.period).rem_euclid(GENERATIONS) as u8)
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Peer {
-    Workload(usize),
-    Private,
-    Public,
-    GlobalSet,
-    NamespacedSet(usize),
-    Host(usize),
-}
-
-/// A conversation that goes on for the whole run.
-#[derive(Clone, Debug)]
-pub(crate) struct Edge {
-    source: Peer,
-    dest: Peer,
-    port: usize,
-    /// The destination's node turns the packets away.
-    pub(crate) denied: bool,
-    /// Packets of requests per second, over all nodes.
-    pub(crate) rate: f64,
-    /// Packets of replies for one of requests.
-    pub(crate) replies: f64,
-    /// Bytes per packet.
-    pub(crate) packet_bytes: f64,
-}
+use crate::draw::{
+    Edge, Kind, Namespace, PORTS, Peer, Port, TEAMS, Workload, draw_edge, generation, namespace, reporters, workload,
+};
+use crate::policy;
 
 /// One node's part of an edge: where reports come from.
 #[derive(Clone, Copy, Debug)]
@@ -299,59 +212,6 @@ impl World {
         }
         labels
     }
-}
-
-fn namespace(dice: &mut Dice, number: usize) -> Namespace {
-    let stance = Stance::ALL[number % Stance::ALL.len()];
-    // Whatever the seed, someone edits rules within the hour.
-    let edits = Cycle::some(dice, if stance == Stance::Kubernetes { 1 } else { 3 });
-    Namespace { name: TEAMS[number].to_owned(), stance, edits }
-}
-
-fn workload(dice: &mut Dice, number: usize, namespaces: usize) -> Workload {
-    let round = number / APPS.len();
-    let app = APPS[number % APPS.len()];
-    let app = if round == 0 { app.to_owned() } else { format!("{app}-{round}") };
-    let kind = match dice.below(20) {
-        0..14 => Kind::Deployment,
-        14..17 => Kind::StatefulSet,
-        17..19 => Kind::DaemonSet,
-        _ => Kind::BarePod,
-    };
-    let rollouts = Cycle::some(dice, 8).filter(|_| kind == Kind::Deployment);
-    Workload { namespace: dice.index(namespaces), app, kind, rollouts }
-}
-
-fn draw_edge(dice: &mut Dice, workloads: usize, nodes: usize) -> Edge {
-    let here = Peer::Workload(dice.index(workloads));
-    let (source, dest) = match dice.below(100) {
-        0..72 => (here, Peer::Workload(dice.index(workloads))),
-        72..80 => (here, Peer::Public),
-        80..86 => (here, Peer::Private),
-        86..90 => (here, Peer::GlobalSet),
-        90..92 => (here, Peer::NamespacedSet(dice.index(TEAMS.len()))),
-        92..94 => (here, Peer::Host(dice.index(nodes))),
-        94..98 => (Peer::Public, here),
-        _ => (Peer::Private, here),
-    };
-    let pods = matches!((source, dest), (Peer::Workload(_), Peer::Workload(_)));
-    Edge {
-        source,
-        dest,
-        port: dice.index(PORTS.len()),
-        denied: pods && dice.below(20) == 0,
-        // Most talk little and a few talk much: 1 to 1,000 packets a second.
-        rate: 10f64.powf(dice.unit() * 3.0),
-        replies: 0.5 + dice.unit(),
-        packet_bytes: 60.0 + dice.unit() * 1300.0,
-    }
-}
-
-/// Nodes report for the workloads they hold, and for nothing else.
-fn reporters(edge: &Edge) -> impl Iterator<Item = Reporter> {
-    let source = matches!(edge.source, Peer::Workload(_)).then_some(Reporter::Src);
-    let dest = matches!(edge.dest, Peer::Workload(_)).then_some(Reporter::Dst);
-    source.into_iter().chain(dest)
 }
 
 #[cfg(test)]
