@@ -121,6 +121,11 @@ impl Planner {
         self.looks.keys().next().copied()
     }
 
+    /// Whether the collector surely still has the bucket.
+    pub(crate) fn holds(&self, bucket: EventTime, now: EventTime) -> bool {
+        bucket >= self.oldest(now)
+    }
+
     /// Whole buckets since the end of this one.
     const fn age(&self, bucket: EventTime, now: EventTime) -> i64 {
         now.0.saturating_sub(bucket.plus(self.width).0) / self.width
@@ -230,6 +235,13 @@ mod tests {
         assert_eq!(p.next(at(13_000)), Action::Reconcile(span(9_450, 9_465)));
         p.look_again(at(9_450), at(13_000));
         assert_eq!(p.next(at(13_000)), Action::WaitUntil(at(13_065)));
+    }
+
+    #[test]
+    fn a_bucket_is_held_until_shortly_before_its_hour_is_over() {
+        let p = planner(Begin::Latest, None, 10_000);
+        assert!(p.holds(at(6_435), at(10_001)));
+        assert!(!p.holds(at(6_435), at(10_006)));
     }
 
     #[test]

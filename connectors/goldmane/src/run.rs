@@ -61,7 +61,8 @@ impl Run<'_> {
     }
 
     async fn sweep(&mut self, bucket: Span, urgent: bool) -> Result<()> {
-        let pages = self.read(bucket, urgent).await?;
+        // Expired meanwhile: the planner will say so.
+        let Some(pages) = self.read(bucket, urgent).await? else { return Ok(()) };
         let digest = Digest::of(&pages)?;
         let pages = if digest.rows == 0 { Vec::new() } else { pages };
         let count = pages.len();
@@ -100,11 +101,11 @@ impl Run<'_> {
             return Ok(false);
         }
         let pages = self.read(before, false).await?;
-        Ok(Digest::of(&pages)?.rows == 0)
+        pages.map_or(Ok(false), |pages| Ok(Digest::of(&pages)?.rows == 0))
     }
 
     async fn reconcile(&mut self, bucket: Span) -> Result<()> {
-        let pages = self.read(bucket, false).await?;
+        let Some(pages) = self.read(bucket, false).await? else { return Ok(()) };
         let digest = Digest::of(&pages)?;
         let known = self.known.remove(&bucket.start).unwrap_or_default();
         if known.digest == Some(digest) {
@@ -164,10 +165,12 @@ impl Run<'_> {
         Ok(Some(payloads))
     }
 
-    async fn read(&mut self, bucket: Span, urgent: bool) -> Result<Vec<Bytes>> {
+    /// `None` if the bucket may have expired while we waited for the answer: it would look empty.
+    async fn read(&mut self, bucket: Span, urgent: bool) -> Result<Option<Vec<Bytes>>> {
         let pages = self.source.reader.bucket(&mut self.source.client, bucket, urgent).await?;
         sweep::verify(&pages, bucket)?;
-        Ok(pages)
+        let held = self.planner.holds(bucket.start, self.clock.now(Instant::now()));
+        Ok(held.then_some(pages))
     }
 
     /// Keeps what a later look needs, and drops what no later look will ask for.
