@@ -100,7 +100,6 @@ async fn swap(
         Err(Fault::Precondition { .. } | Fault::AlreadyExists { .. }) => settle(store, path, next).await,
         // Removed since it was read. Where nothing was there before, it is the bucket that is missing.
         Err(Fault::NotFound { .. }) if before.is_some() => settle(store, path, next).await,
-
         Err(fault) => Err(wrap(&format!("move {path}"), &fault)),
     }
 }
@@ -130,6 +129,7 @@ async fn swap_in_folder(
         return Err(taken_over(path));
     }
     let put = store.objects.put(path, payload(next)).await.map_err(|e| wrap(&format!("move {path}"), &e))?;
+    store.sync(path).await?;
     Ok(put.into())
 }
 

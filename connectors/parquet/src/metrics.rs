@@ -48,3 +48,20 @@ impl Metrics {
         self.put_seconds.observe(took.as_secs_f64());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_became_durable_is_told_by_dataset() {
+        let mut registry = Registry::default();
+        Metrics::register(&mut registry).durable(Dataset::Gaps, 3, 900, Duration::from_millis(20));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(text.contains(r#"parquet_rows_total{dataset="gaps"} 3"#), "{text}");
+        assert!(text.contains(r#"parquet_objects_bytes_total{dataset="gaps"} 900"#), "{text}");
+        assert!(text.contains(r#"parquet_objects_total{dataset="gaps"} 1"#), "{text}");
+        assert!(text.contains("parquet_put_seconds_count 1"), "{text}");
+    }
+}

@@ -1,6 +1,6 @@
 //! The object store behind `url`, and the two ways anything is put there: create only, and swap.
 
-use std::path::PathBuf;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,10 +91,20 @@ impl Store {
     pub(crate) async fn create(&self, file: &File) -> Result<()> {
         let put = if file.bytes.len() < self.single_put_limit { self.put(file).await } else { self.upload(file).await };
         match put {
-            Ok(()) => Ok(()),
+            Ok(()) => self.sync(&file.path).await,
             Err(Fault::AlreadyExists { .. } | Fault::Precondition { .. }) => self.compare(file).await,
             Err(fault) => Err(wrap(&format!("write {}", file.path), &fault)),
         }
+    }
+
+    /// In a folder, waits until an object has reached the disk, its name included; a service has done
+    /// so before it answers. The log is cut behind the cursor, so a power cut must not lose what it says.
+    pub(crate) async fn sync(&self, path: &Path) -> Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let file = folder.join(path.as_ref());
+        let synced = tokio::task::spawn_blocking(move || sync_file(&file)).await.map_err(std::io::Error::other);
+        let failed = |e| Error::external(format!("parquet: cannot sync {path} to the disk")).caused_by(e);
+        synced.and_then(|result| result).map_err(failed)
     }
 
     async fn put(&self, file: &File) -> object_store::Result<()> {
@@ -121,7 +131,7 @@ impl Store {
         let there = self.digest_of(&file.path).await?;
         if there.as_deref() == Some(&*file.digest) {
             tracing::debug!(object = %file.path, "already written with the same rows");
-            return Ok(());
+            return self.sync(&file.path).await;
         }
         Err(Error::internal(format!(
             "parquet: {} exists with other rows; was `roll` or `max_rows` changed, or does another log write to this \
@@ -144,6 +154,12 @@ impl Store {
         let footer = ParquetMetaDataReader::decode_metadata(&footer).ok();
         Ok(footer.and_then(|f| told_digest(&f).map(str::to_owned)))
     }
+}
+
+fn sync_file(path: &FilePath) -> std::io::Result<()> {
+    std::fs::File::open(path)?.sync_all()?;
+    let folder = path.parent().expect("an object lies in a folder");
+    std::fs::File::open(folder)?.sync_all()
 }
 
 /// Retrying is the runtime's; here only a dropped connection is taken up once more.
