@@ -33,7 +33,7 @@ test-s3: ## The object store tests against a real S3 server (needs go)
 	tools/tier.sh s3
 
 demo: ## A pipeline over simulated flows, nothing to set up
-	cargo run --quiet -p catchment -- demo
+	tools/demo.sh
 
 bench: ## Benchmarks of the stages
 	cargo bench -p catchment-benches
