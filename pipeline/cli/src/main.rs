@@ -1,6 +1,80 @@
-//! The binary `catchment`: arguments, configuration, wiring.
+//! The binary `catchment`: arguments, configuration, wiring. The only crate that knows every other.
 
-#[allow(dead_code, reason = "the commands that read it follow")]
+mod args;
+mod check;
 mod config;
+mod run;
+mod schema;
+mod simulate;
+mod wiring;
 
-fn main() {}
+use std::process::ExitCode;
+
+use args::{Args, Command, ConfigCommand};
+use catchment_core::{Domain, Error, Result};
+use clap::Parser as _;
+use config::{Config, LogConfig, LogFormat};
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Exit codes: 1 internal or external fault, 2 usage or configuration.
+fn main() -> ExitCode {
+    // One TLS provider for the whole process, named before anything can ask for another.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match command(Args::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) if catchment_files::is_closed_output(&e) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {}", e.chain());
+            ExitCode::from(if e.domain == Domain::User { 2 } else { 1 })
+        }
+    }
+}
+
+fn command(command: Command) -> Result<()> {
+    match command {
+        Command::Run(args) => run::run(&args),
+        Command::Simulate(args) => simulate::simulate(args.target),
+        Command::Check(args) => check::check(&args.config),
+        Command::Schema(args) => schema::schema(&args),
+        Command::Config(ConfigCommand::Print(args)) => emit(&Config::load(&args.config)?.print()),
+        Command::Config(ConfigCommand::Schema) => emit(&pretty(&Config::schema())),
+    }
+}
+
+/// Writes to standard output; a reader that has gone away is no error.
+fn emit(text: &str) -> Result<()> {
+    use std::io::Write as _;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::external("cannot write to standard output").caused_by(e))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn pretty(value: &serde_json::Value) -> String {
+    format!("{value:#}\n")
+}
+
+/// Starts the log on standard error. `RUST_LOG` wins over the configuration.
+fn start_log(config: &LogConfig) -> Result<()> {
+    let level = std::env::var("RUST_LOG").unwrap_or_else(|_| config.level.clone());
+    let filter = EnvFilter::try_new(&level)
+        .map_err(|e| Error::user(format!("`{level}` is no log level; write info, debug or a filter")).caused_by(e))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match config.format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+fn tokio_runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::internal("cannot start the async runtime").caused_by(e))
+}

@@ -20,9 +20,6 @@ use crate::workers::ThreadWorkers;
 /// Epochs that may wait for a sink. An epoch is a window's rows.
 const QUEUED_EPOCHS: usize = 2;
 
-/// Sources look back an hour to reconcile; the log keeps a little more than that.
-const LOOK_BACK: i64 = 65 * 60 * 1_000_000;
-
 /// What every line of a stream is folded with.
 #[derive(Clone)]
 pub(crate) struct Fold {
@@ -260,11 +257,12 @@ pub(crate) struct Retention {
     floors: Vec<Option<LogPosition>>,
     /// When windows closed, oldest first, as far back as sources look.
     times: VecDeque<(EventTime, LogPosition)>,
+    look_back: i64,
 }
 
 impl Retention {
-    pub(crate) fn new(spool: Spool, lines: usize) -> Self {
-        Self { spool, floors: vec![None; lines], times: VecDeque::new() }
+    pub(crate) fn new(spool: Spool, lines: usize, look_back: i64) -> Self {
+        Self { spool, floors: vec![None; lines], times: VecDeque::new(), look_back }
     }
 
     fn note_time(&mut self, epoch: &Epoch) {
@@ -273,7 +271,7 @@ impl Retention {
         if window.span.end > newest {
             self.times.push_back((window.span.end, epoch.floor.position));
         }
-        let horizon = window.span.end.plus(-LOOK_BACK);
+        let horizon = window.span.end.plus(-self.look_back);
         while self.times.get(1).is_some_and(|(time, _)| *time <= horizon) {
             self.times.pop_front();
         }

@@ -42,6 +42,9 @@ pub struct Stream {
     pub window: i64,
     /// Worker threads a line.
     pub workers: usize,
+    /// Microseconds of event time that the log keeps although no sink needs them: how far back the
+    /// source may look.
+    pub look_back: i64,
 }
 
 /// Runs a stream until its input ends, `stop` is set, or a fault that trying again cannot mend.
@@ -109,7 +112,7 @@ async fn run_spooled(
     mut stop: watch::Receiver<bool>,
 ) -> Result<()> {
     let fold = fold_of(&stream);
-    let retention = Arc::new(Mutex::new(Retention::new(spool.clone(), stream.sinks.len())));
+    let retention = Arc::new(Mutex::new(Retention::new(spool.clone(), stream.sinks.len(), stream.look_back)));
     let mut tasks = JoinSet::new();
     for (line, (sink, metrics)) in stream.sinks.into_iter().zip(metrics).enumerate() {
         let progress = Progress { metrics, line, retention: Some(retention.clone()) };

@@ -1,0 +1,149 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use catchment_core::{EventTime, Period};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// Streaming flow-log pipeline for Kubernetes.
+#[derive(Parser)]
+#[command(name = "catchment", version, about, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Read flows, fold them into windows, publish them
+    Run(RunArgs),
+    /// Start a simulated collector over a simulated cluster
+    Simulate(SimulateArgs),
+    /// Validate a configuration, connect to everything it names, and say what was found
+    Check(ConfigArgs),
+    /// Print what the datasets look like
+    Schema(SchemaArgs),
+    /// Print the effective configuration, or the schema of the file
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// Either a configuration file, or the short form over JSON files.
+#[derive(ClapArgs)]
+#[command(after_help = "\
+Examples:
+  catchment run --config catchment.yaml
+  catchment run --from flows.ndjson --to -
+  kubectl ... | catchment run --from - --to windows.jsonl --window 5m")]
+pub(crate) struct RunArgs {
+    /// Configuration file
+    #[arg(long, short, env = "CATCHMENT_CONFIG", conflicts_with_all = ["from", "to"])]
+    pub(crate) config: Option<PathBuf>,
+    /// JSON flows to read: a file, a pattern, or `-` for standard input; repeatable
+    #[arg(long, required_unless_present = "config")]
+    pub(crate) from: Vec<String>,
+    /// Where to write rows as JSON lines: a file, or `-` for standard output
+    #[arg(long, default_value = "-")]
+    pub(crate) to: String,
+    /// Length of a window
+    #[arg(long, default_value = "60s", conflicts_with = "config")]
+    pub(crate) window: Period,
+    /// Name of the cluster the flows belong to
+    #[arg(long, default_value = "default", conflicts_with = "config")]
+    pub(crate) cluster: String,
+    /// What to write
+    #[arg(long = "dataset", value_enum, default_values = ["flows"], conflicts_with = "config")]
+    pub(crate) datasets: Vec<DatasetArg>,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct ConfigArgs {
+    /// Configuration file
+    #[arg(long, short, env = "CATCHMENT_CONFIG")]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// The effective configuration as YAML, defaults filled in and secrets masked
+    Print(ConfigArgs),
+    /// The JSON Schema of the configuration file, for editors
+    Schema,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct SchemaArgs {
+    /// The dataset
+    #[arg(value_enum, required_unless_present = "reference")]
+    pub(crate) dataset: Option<DatasetArg>,
+    /// Print the reference page of all datasets instead
+    #[arg(long, conflicts_with = "dataset")]
+    pub(crate) reference: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum DatasetArg {
+    Flows,
+    Conversations,
+    Late,
+    Rejects,
+    Gaps,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct SimulateArgs {
+    #[command(subcommand)]
+    pub(crate) target: SimulateTarget,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum SimulateTarget {
+    /// Calico's Goldmane, with the semantics measured on the real one
+    Goldmane(GoldmaneArgs),
+}
+
+#[derive(ClapArgs)]
+#[command(after_help = "\
+Example:
+  catchment simulate goldmane --listen 127.0.0.1:7443 --seed 7 --nodes 50 --flows-per-second 2000 --speed 20 \\
+    --truth truth.ndjson")]
+pub(crate) struct GoldmaneArgs {
+    /// Address to listen on, without encryption
+    #[arg(long, default_value = "127.0.0.1:7443")]
+    pub(crate) listen: SocketAddr,
+    /// The same seed gives the same flows
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Nodes that report
+    #[arg(long, default_value_t = 5)]
+    pub(crate) nodes: u32,
+    /// Reports per second of event time, all nodes together
+    #[arg(long, default_value_t = 200)]
+    pub(crate) flows_per_second: u32,
+    /// Seconds of event time per second of wall time
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) speed: f64,
+    /// What the simulated clock shows at first, RFC 3339
+    #[arg(long, value_parser = parse_time, default_value = "2026-01-01T00:00:00Z")]
+    pub(crate) start: EventTime,
+    /// Event time after which nodes fall silent; the collector goes on answering
+    #[arg(long)]
+    pub(crate) duration: Option<Period>,
+    /// History that is there at first, counted back from the start
+    #[arg(long, default_value = "0s")]
+    pub(crate) backfill: Period,
+    /// Where to write what the cluster really produced
+    #[arg(long)]
+    pub(crate) truth: Option<PathBuf>,
+    /// Share of the flushes that reach the collector one to four minutes late, 0 to 1
+    #[arg(long, default_value_t = 0.01)]
+    pub(crate) late_share: f64,
+    /// Nodes reconnect now and then and send five minutes again, which the collector counts twice
+    #[arg(long)]
+    pub(crate) resend: bool,
+}
+
+fn parse_time(text: &str) -> Result<EventTime, String> {
+    EventTime::parse_rfc3339(text).ok_or_else(|| format!("`{text}` is no RFC 3339 time, like 2026-01-01T00:00:00Z"))
+}

@@ -1,0 +1,91 @@
+//! `catchment run`.
+
+use std::collections::BTreeMap;
+
+use catchment_core::{Error, Result};
+use catchment_runtime::metrics::{self, Readiness};
+use catchment_runtime::pipeline;
+use prometheus_client::registry::Registry;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::args::{DatasetArg, RunArgs};
+use crate::config::{Config, HttpConfig, LogConfig, SinkConfig, SourceConfig, SpoolConfig};
+use crate::wiring;
+
+pub(crate) fn run(args: &RunArgs) -> Result<()> {
+    match &args.config {
+        Some(path) => start(&Config::load(path)?, true),
+        // A short job over files serves no metrics and speaks only of trouble.
+        None => start(&short_form(args), false),
+    }
+}
+
+fn start(config: &Config, serve_metrics: bool) -> Result<()> {
+    crate::start_log(&config.log)?;
+    crate::tokio_runtime()?.block_on(run_streams(config, serve_metrics))
+}
+
+async fn run_streams(config: &Config, serve_metrics: bool) -> Result<()> {
+    let mut registry = Registry::with_prefix("catchment");
+    let ready = Readiness::default();
+    let (stop, stopped) = watch::channel(false);
+    let streams = wiring::streams(config, &mut registry)?;
+    let mut running = JoinSet::new();
+    for stream in streams {
+        running.spawn(pipeline::run(stream, &mut registry, ready.clone(), stopped.clone()));
+    }
+    if serve_metrics {
+        let address = metrics::serve(config.http.listen, registry, ready).await?;
+        tracing::info!(cluster = config.cluster, metrics = %format!("http://{address}/metrics"), "running");
+    }
+    tokio::spawn(async move {
+        if stop_signal().await.is_ok() {
+            tracing::info!("stopping after the epoch in hand; again to stop at once");
+            let _ = stop.send(true);
+        }
+        let _ = stop_signal().await;
+        std::process::exit(130);
+    });
+    while let Some(ended) = running.join_next().await {
+        ended.map_err(|e| Error::internal("a stream panicked").caused_by(e))??;
+    }
+    Ok(())
+}
+
+/// Resolves at the first interrupt or termination.
+pub(crate) async fn stop_signal() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// `--from X --to Y` as a configuration.
+fn short_form(args: &RunArgs) -> Config {
+    let source = catchment_files::SourceConfig { paths: args.from.clone(), disorder: None };
+    let datasets = args.datasets.iter().copied().map(dataset_name).collect();
+    let sink = catchment_files::SinkConfig { path: args.to.clone(), datasets };
+    Config {
+        cluster: args.cluster.clone(),
+        window: args.window,
+        workers: 1,
+        spool: SpoolConfig::default(),
+        sources: BTreeMap::from([("files".to_owned(), SourceConfig::Files(source))]),
+        sinks: BTreeMap::from([("out".to_owned(), SinkConfig::Jsonl(sink))]),
+        http: HttpConfig::default(),
+        log: LogConfig { level: "warn".to_owned(), ..LogConfig::default() },
+    }
+}
+
+fn dataset_name(arg: DatasetArg) -> catchment_files::DatasetName {
+    match arg {
+        DatasetArg::Flows => catchment_files::DatasetName::Flows,
+        DatasetArg::Conversations => catchment_files::DatasetName::Conversations,
+        DatasetArg::Late => catchment_files::DatasetName::Late,
+        DatasetArg::Rejects => catchment_files::DatasetName::Rejects,
+        DatasetArg::Gaps => catchment_files::DatasetName::Gaps,
+    }
+}

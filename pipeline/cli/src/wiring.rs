@@ -1,0 +1,71 @@
+//! From the configuration to streams that can run.
+
+use catchment_core::{Result, Sink, Source, StreamId};
+use catchment_files::{FileSource, JsonSink};
+use catchment_goldmane::GoldmaneSource;
+use catchment_kafka::KafkaSink;
+use catchment_parquet::ParquetSink;
+use catchment_runtime::NamedSink;
+use catchment_runtime::pipeline::{LogKind, Stream};
+use catchment_runtime::spool::Limits;
+use prometheus_client::registry::Registry;
+
+use crate::config::{Config, SinkConfig, SourceConfig};
+
+/// Segments are cut whole, so a segment is a small share of what may be kept.
+const SEGMENTS_PER_SPOOL: u64 = 64;
+
+/// One stream per source, each with its own instance of every sink.
+pub(crate) fn streams(config: &Config, registry: &mut Registry) -> Result<Vec<Stream>> {
+    config.sources.iter().map(|(name, source)| stream(config, name, source, registry)).collect()
+}
+
+fn stream(config: &Config, name: &str, source_config: &SourceConfig, registry: &mut Registry) -> Result<Stream> {
+    let id = StreamId { cluster: config.cluster.clone(), source: name.to_owned() };
+    let labels = [("source".into(), name.to_owned().into())];
+    let registry = registry.sub_registry_with_labels(labels.into_iter());
+    Ok(Stream {
+        source: source(source_config, registry)?,
+        log: log_kind(config, name, source_config),
+        sinks: sinks(config, registry)?,
+        window: config.window.micros(),
+        workers: usize::from(config.workers),
+        look_back: config.spool.max_age.micros(),
+        id,
+    })
+}
+
+pub(crate) fn source(config: &SourceConfig, registry: &mut Registry) -> Result<Box<dyn Source>> {
+    Ok(match config {
+        SourceConfig::Goldmane(config) => Box::new(GoldmaneSource::new(config.clone(), registry)?),
+        SourceConfig::Files(config) => Box::new(FileSource::new(config.clone(), registry)),
+    })
+}
+
+fn log_kind(config: &Config, name: &str, source: &SourceConfig) -> LogKind {
+    let max_bytes = config.spool.max_bytes.0;
+    match source {
+        SourceConfig::Files(_) => LogKind::Direct,
+        SourceConfig::Goldmane(_) => LogKind::Spool {
+            dir: config.spool.dir.join(&config.cluster).join(name),
+            limits: Limits { segment_bytes: max_bytes / SEGMENTS_PER_SPOOL, max_bytes },
+        },
+    }
+}
+
+fn sinks(config: &Config, registry: &mut Registry) -> Result<Vec<NamedSink>> {
+    let named = |(name, sink_config): (&String, &SinkConfig)| {
+        let labels = [("sink".into(), name.clone().into())];
+        let sink = sink(sink_config, registry.sub_registry_with_labels(labels.into_iter()))?;
+        Ok(NamedSink { name: name.clone(), sink })
+    };
+    config.sinks.iter().map(named).collect()
+}
+
+pub(crate) fn sink(config: &SinkConfig, registry: &mut Registry) -> Result<Box<dyn Sink>> {
+    Ok(match config {
+        SinkConfig::Kafka(config) => Box::new(KafkaSink::new(config.clone(), registry)?),
+        SinkConfig::Parquet(config) => Box::new(ParquetSink::new(config.clone(), registry)?),
+        SinkConfig::Jsonl(config) => Box::new(JsonSink::new(config.clone(), registry)),
+    })
+}
