@@ -84,7 +84,7 @@ pub struct Folder {
     conversations: Conversations,
     /// First position of the window that closed last.
     last_closed: Option<LogPosition>,
-    /// Gaps that reach beyond the watermark.
+    /// Gaps that reach into windows still open.
     open_gaps: Vec<(LogPosition, Span)>,
     gaps: Vec<GapRow>,
 }
@@ -198,7 +198,8 @@ impl Folder {
             parts.push(None);
         }
         self.last_closed = last_closed;
-        self.open_gaps.retain(|(_, span)| span.end > watermark);
+        let first_open = watermark.align(self.settings.window);
+        self.open_gaps.retain(|(_, span)| span.end > first_open);
         let open_gap = self.open_gaps.iter().map(|gap| gap.0).min();
         let final_floor = last_closed.into_iter().chain(open_floor).chain(open_gap).min().unwrap_or(position.next());
         let count = parts.len();

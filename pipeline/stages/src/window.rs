@@ -164,7 +164,9 @@ mod tests {
         let records = [(0, 2), (30, 5), (15, 4), (1, 9), (30, 1)];
         let fold = |order: &[usize]| {
             let mut live = LiveSlots::new(60);
-            order.iter().for_each(|&i| live.add(0, records[i].0, records[i].1));
+            for &i in order {
+                live.add(0, records[i].0, records[i].1);
+            }
             (peak(live.of(0)), occupied(live.of(0)))
         };
         assert_eq!(fold(&[0, 1, 2, 3, 4]), (9, 4));
