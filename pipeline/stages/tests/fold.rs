@@ -1,0 +1,246 @@
+//! What comes out of the fold is a function of what was logged: not of workers, seeds or order.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use catchment_core::{
+    Cursor, Encoding, Entry, Epoch, EventTime, FlowsEntry, GapEntry, LogPosition, Logged, PartitionId, Purpose, Span,
+    StreamId, json,
+};
+use catchment_schemas::Dataset;
+use catchment_schemas::goldmane::{Flow, FlowKey, FlowListResult, FlowResult, PolicyHit, PolicyTrace};
+use catchment_stages::{Folder, InlineWorkers, Resume, Settings, Shard};
+use proptest::prelude::*;
+use prost::Message as _;
+
+const START: i64 = 1_767_225_600;
+const WINDOW: i64 = 60_000_000;
+
+fn settings() -> Settings {
+    let stream = StreamId { cluster: "test".into(), source: "goldmane".into() };
+    Settings { stream, window: WINDOW, partitions: vec![PartitionId(0)] }
+}
+
+fn flow(bucket: i64, workload: u8, reporter: i32, policy: u8, labels: &[&str], amount: i64) -> Flow {
+    let hit =
+        PolicyHit { kind: 1, name: format!("p{policy}"), tier: "default".into(), action: 1, ..PolicyHit::default() };
+    let key = FlowKey {
+        source_name: format!("web-{workload}-*"),
+        source_namespace: "shop".into(),
+        source_type: 1,
+        dest_name: "db-*".into(),
+        dest_namespace: "data".into(),
+        dest_type: 1,
+        dest_port: 5432,
+        proto: "tcp".into(),
+        reporter,
+        action: 1,
+        policies: Some(PolicyTrace { enforced_policies: vec![hit], pending_policies: vec![] }),
+        ..FlowKey::default()
+    };
+    Flow {
+        key: Some(key),
+        start_time: START + bucket * 15,
+        end_time: START + bucket * 15 + 15,
+        source_labels: labels.iter().map(|&l| l.to_owned()).collect(),
+        packets_in: amount,
+        packets_out: 2 * amount,
+        bytes_in: 100 * amount,
+        num_connections_live: amount,
+        ..Flow::default()
+    }
+}
+
+fn list(flows: Vec<Flow>) -> Bytes {
+    let flows = (1..).zip(flows).map(|(id, flow)| FlowResult { id, flow: Some(flow) }).collect();
+    FlowListResult { meta: None, flows }.encode_to_vec().into()
+}
+
+fn report(payload: Bytes) -> Entry {
+    Entry::Flows(FlowsEntry {
+        partition: PartitionId(0),
+        encoding: Encoding::GoldmaneList,
+        purpose: Purpose::Report,
+        span: Span::new(EventTime::MIN, EventTime::MAX),
+        origin: "test".into(),
+        first_record: 0,
+        payload,
+    })
+}
+
+fn progress(bucket: i64) -> Entry {
+    Entry::Progress { partition: PartitionId(0), up_to: EventTime::from_secs(START + bucket * 15) }
+}
+
+fn workers(count: u64) -> InlineWorkers {
+    InlineWorkers((0..count).map(|i| Shard::with_seeds(WINDOW, [i * 7 + count, i + 1])).collect())
+}
+
+fn fold_from(entries: &[Entry], resume: &Resume, count: u64) -> Vec<Epoch> {
+    let mut folder = Folder::new(settings(), resume);
+    let mut workers = workers(count);
+    let logged = (0..).zip(entries).map(|(at, entry)| Logged { position: LogPosition(at), entry: entry.clone() });
+    let from = logged.skip_while(|logged| logged.position < resume.position);
+    from.flat_map(|logged| folder.entry(logged, &mut workers)).collect()
+}
+
+fn fold(entries: &[Entry], count: u64) -> Vec<Epoch> {
+    fold_from(entries, &Resume::from_start(LogPosition(0)), count)
+}
+
+fn text(epochs: &[Epoch]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for epoch in epochs {
+        json::for_each_row(epoch, |dataset, row| {
+            lines.push(format!("{} {}", dataset.name(), std::str::from_utf8(row).expect("rows are UTF-8")));
+        });
+    }
+    lines
+}
+
+fn flow_strategy() -> impl Strategy<Value = Flow> {
+    let labels = prop::sample::select(vec![&["a=1", "b=2"][..], &["a=1"], &[]]);
+    (0i64..12, 0u8..4, 1i32..3, 0u8..2, labels, 0i64..1000).prop_map(
+        |(bucket, workload, reporter, policy, labels, amount)| flow(bucket, workload, reporter, policy, labels, amount),
+    )
+}
+
+/// Buckets in order, each one List answer, with progress behind it.
+fn log_of(flows: &[Flow], arrange: impl Fn(Vec<Flow>) -> Bytes) -> Vec<Entry> {
+    let mut buckets: BTreeMap<i64, Vec<Flow>> = BTreeMap::new();
+    for flow in flows {
+        buckets.entry((flow.start_time - START) / 15).or_default().push(flow.clone());
+    }
+    let logged = buckets.into_iter().flat_map(|(bucket, flows)| [report(arrange(flows)), progress(bucket + 1)]);
+    logged.chain([progress(100)]).collect()
+}
+
+/// The labels moved to the front of the message and apart from each other: same flow, other bytes.
+fn reencoded(flows: Vec<Flow>) -> Bytes {
+    let mut out = Vec::new();
+    for flow in flows {
+        let labels = Flow { source_labels: flow.source_labels.clone(), ..Flow::default() }.encode_to_vec();
+        let rest = Flow { source_labels: vec![], ..flow }.encode_to_vec();
+        let bytes = [labels, rest].concat();
+        // `flows` is field 2 of the list, `flow` field 2 of its element.
+        let mut element = vec![0x12];
+        prost::encoding::encode_varint(bytes.len() as u64, &mut element);
+        element.extend(bytes);
+        out.push(0x12);
+        prost::encoding::encode_varint(element.len() as u64, &mut out);
+        out.extend(element);
+    }
+    out.into()
+}
+
+proptest! {
+    #[test]
+    fn workers_encodings_and_order_do_not_show(flows in prop::collection::vec(flow_strategy(), 1..60)) {
+        let expected = text(&fold(&log_of(&flows, list), 1));
+        for count in [2, 7] {
+            prop_assert_eq!(&text(&fold(&log_of(&flows, list), count)), &expected);
+        }
+        let reversed = |mut flows: Vec<Flow>| { flows.reverse(); list(flows) };
+        prop_assert_eq!(&text(&fold(&log_of(&flows, reversed), 2)), &expected);
+        prop_assert_eq!(&text(&fold(&log_of(&flows, reencoded), 2)), &expected);
+    }
+
+    #[test]
+    fn windows_and_side_doors_hold_the_whole_input(flows in prop::collection::vec(flow_strategy(), 1..60), split in 0usize..60) {
+        // The tail of the input comes when everything before it is closed, with two rows nobody can use.
+        let (punctual, tardy) = flows.split_at(split.min(flows.len()));
+        let mut entries = log_of(punctual, list);
+        let broken = Flow { packets_in: -1, ..flow(0, 0, 1, 0, &[], 1) };
+        entries.extend([report(list(tardy.to_vec())), report(list(vec![broken])), progress(200)]);
+        let epochs = fold(&entries, 2);
+        let windows = epochs.iter().filter_map(|e| e.window.as_ref()).flat_map(|w| &w.flows);
+        let late: Vec<_> = epochs.iter().flat_map(|e| &e.late).collect();
+        let folded: u64 = windows.clone().map(|row| u64::from(row.records)).sum();
+        prop_assert_eq!(folded as usize, punctual.len());
+        prop_assert_eq!(late.len(), tardy.len());
+        prop_assert_eq!(epochs.iter().map(|e| e.rejects.len()).sum::<usize>(), 1);
+        let packets = windows.map(|row| row.counters.packets_in).sum::<u64>()
+            + late.iter().map(|row| row.flow.counters.packets_in).sum::<u64>();
+        prop_assert_eq!(packets as i64, flows.iter().map(|flow| flow.packets_in).sum::<i64>());
+    }
+
+    #[test]
+    fn a_restart_from_any_cursor_repeats_what_follows(flows in prop::collection::vec(flow_strategy(), 1..60)) {
+        let entries = log_of(&flows, list);
+        let whole = fold(&entries, 1);
+        for (at, epoch) in whole.iter().enumerate() {
+            let cursor: Cursor = epoch.cursor();
+            let again = fold_from(&entries, &Resume::from_cursor(&cursor), 2);
+            let fresh: Vec<_> = again.into_iter().filter(|e| e.id > cursor.committed).collect();
+            prop_assert_eq!(text(&fresh), text(&whole[at + 1..]));
+            prop_assert_eq!(fresh.iter().map(|e| &e.floor).collect::<Vec<_>>(), whole[at + 1..].iter().map(|e| &e.floor).collect::<Vec<_>>());
+        }
+    }
+}
+
+fn rows<'a>(epochs: &'a [Epoch], dataset: Dataset) -> Vec<serde_json::Value> {
+    let prefix = format!("{} ", dataset.name());
+    let lines = text(epochs).into_iter().filter_map(|line| line.strip_prefix(&prefix).map(str::to_owned));
+    lines.map(|line| serde_json::from_str(&line).expect("rows are JSON")).collect()
+}
+
+#[test]
+fn traces_that_overlap_in_a_bucket_are_marked_and_never_added_up() {
+    let flows =
+        vec![flow(0, 1, 1, 0, &[], 5), flow(0, 1, 1, 1, &[], 5), flow(1, 2, 1, 0, &[], 3), flow(2, 2, 1, 1, &[], 4)];
+    let epochs = fold(&log_of(&flows, list), 2);
+    let split: Vec<_> = rows(&epochs, Dataset::Flows).iter().map(|row| row["trace_split"].as_bool()).collect();
+    assert_eq!(split, [Some(true), Some(true), Some(false), Some(false)]);
+    let conversations = rows(&epochs, Dataset::Conversations);
+    assert_eq!(conversations[0]["halves"][0]["packets_in"], 5);
+    assert_eq!(conversations[1]["halves"][0]["packets_in"], 7);
+}
+
+#[test]
+fn labels_are_intersected_and_empty_stays_empty() {
+    let flows = vec![
+        flow(0, 1, 1, 0, &["a=1", "b=2"], 1),
+        flow(1, 1, 1, 0, &["b=2", "c=3"], 1),
+        flow(0, 2, 1, 0, &["a=1"], 1),
+        flow(1, 2, 1, 0, &[], 1),
+        flow(2, 2, 1, 0, &["a=1"], 1),
+    ];
+    let rows = rows(&fold(&log_of(&flows, list), 2), Dataset::Flows);
+    assert_eq!(rows[0]["source_labels"], serde_json::json!(["b=2"]));
+    assert_eq!(rows[1]["source_labels"], serde_json::json!([]));
+    assert!(rows.iter().all(|row| row["labels_varied"] == true));
+}
+
+#[test]
+fn live_connections_are_peaked_over_buckets_and_summed_inside_one() {
+    let flows = vec![flow(0, 1, 1, 0, &[], 3), flow(0, 1, 1, 0, &["x=y"], 4), flow(1, 1, 1, 0, &[], 5)];
+    let rows = rows(&fold(&log_of(&flows, list), 7), Dataset::Flows);
+    assert_eq!((&rows[0]["num_connections_live"], &rows[0]["buckets"]), (&7.into(), &2.into()));
+}
+
+#[test]
+fn a_gap_lowers_the_coverage_of_its_window_and_is_a_row() {
+    let gap = GapEntry {
+        partition: PartitionId(0),
+        span: Span::new(EventTime::from_secs(START - 30), EventTime::from_secs(START + 15)),
+        reason: "collector_forgot".into(),
+        detail: "older than the collector's memory".into(),
+    };
+    let mut entries = vec![Entry::Gap(gap)];
+    entries.extend(log_of(&[flow(1, 1, 1, 0, &[], 1)], list));
+    let epochs = fold(&entries, 1);
+    assert_eq!(rows(&epochs, Dataset::Flows)[0]["coverage"], 0.75);
+    assert_eq!(rows(&epochs, Dataset::Gaps)[0]["reason"], "collector_forgot");
+}
+
+#[test]
+fn rows_of_zeros_without_a_time_are_skipped_and_counters_without_a_time_are_rejected() {
+    let open = Flow { start_time: 0, end_time: 0, ..flow(0, 1, 1, 0, &[], 0) };
+    let timeless = Flow { start_time: 0, end_time: 0, ..flow(0, 1, 1, 0, &[], 9) };
+    let wide = Flow { end_time: START + 3600, ..flow(0, 1, 1, 0, &[], 9) };
+    let entries = [report(list(vec![open, timeless, wide])), progress(100)];
+    let epochs = fold(&entries, 1);
+    let reasons: Vec<_> = epochs.iter().flat_map(|e| &e.rejects).map(|row| row.reason).collect();
+    assert_eq!(reasons, ["no_start_time", "spans_windows"]);
+    assert!(rows(&epochs, Dataset::Flows).is_empty());
+}
