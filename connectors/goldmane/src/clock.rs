@@ -27,10 +27,40 @@ impl ServerClock {
     pub(crate) fn now(&self, local: Instant) -> EventTime {
         self.bound.plus(local.saturating_duration_since(self.seen).as_micros() as i64)
     }
+}
 
-    /// Whether the bound should be taken anew: a suspended machine stops the monotonic clock.
-    pub(crate) fn is_stale(&self, local: Instant) -> bool {
-        local.saturating_duration_since(self.seen) > Duration::from_mins(10)
+/// When to take the bound anew: after a second at first, ever more rarely while the collector keeps
+/// pace with the local clock, and more often again when it was found ahead.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Renewal {
+    taken: Instant,
+    pause: Duration,
+}
+
+impl Renewal {
+    const SHORTEST: Duration = Duration::from_secs(1);
+    const LONGEST: Duration = Duration::from_mins(10);
+
+    pub(crate) const fn new(taken: Instant) -> Self {
+        Self { taken, pause: Self::SHORTEST }
+    }
+
+    pub(crate) fn due(&self) -> Instant {
+        self.taken + self.pause
+    }
+
+    pub(crate) fn is_due(&self, local: Instant) -> bool {
+        local >= self.due()
+    }
+
+    /// Whether looks still are, or again are, closer together than they will be in the long run.
+    pub(crate) fn is_frequent(&self) -> bool {
+        self.pause < Self::LONGEST
+    }
+
+    pub(crate) fn taken(&mut self, local: Instant, ahead: bool) {
+        self.taken = local;
+        self.pause = if ahead { self.pause / 2 } else { self.pause * 2 }.clamp(Self::SHORTEST, Self::LONGEST);
     }
 }
 
@@ -45,11 +75,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bound_moves_with_the_local_clock_and_grows_stale() {
+    fn the_bound_moves_with_the_local_clock() {
         let start = Instant::now();
         let clock = ServerClock::new(EventTime::from_secs(100), start);
         assert_eq!(clock.now(start + Duration::from_secs(7)), EventTime::from_secs(107));
-        assert!(!clock.is_stale(start + Duration::from_mins(9)));
-        assert!(clock.is_stale(start + Duration::from_mins(11)));
+    }
+
+    #[test]
+    fn looks_grow_rare_while_the_collector_keeps_pace_and_frequent_when_it_does_not() {
+        let start = Instant::now();
+        let mut renewal = Renewal::new(start);
+        assert!(!renewal.is_due(start) && renewal.is_due(start + Duration::from_secs(1)));
+        (0..20).for_each(|_| renewal.taken(start, false));
+        assert!(!renewal.is_due(start + Duration::from_mins(9)) && !renewal.is_frequent());
+        (0..20).for_each(|_| renewal.taken(start, true));
+        assert!(renewal.is_due(start + Duration::from_secs(1)) && renewal.is_frequent());
     }
 }

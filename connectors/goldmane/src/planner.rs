@@ -46,6 +46,11 @@ pub(crate) struct Planner {
 }
 
 impl Planner {
+    /// Width of a bucket in microseconds.
+    pub(crate) const fn width(&self) -> i64 {
+        self.width
+    }
+
     /// Continues after `logged`, the newest progress in the log, or begins as told.
     pub(crate) fn new(
         width: i64,

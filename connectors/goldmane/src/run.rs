@@ -10,7 +10,7 @@ use catchment_core::{
 use tokio::time::Instant;
 
 use crate::GoldmaneSource;
-use crate::clock::ServerClock;
+use crate::clock::{Renewal, ServerClock};
 use crate::learned::Known;
 use crate::planner::{Action, Planner};
 use crate::reconcile::{self, Digest};
@@ -24,6 +24,7 @@ pub(crate) struct Run<'a> {
     pub(crate) source: &'a mut GoldmaneSource,
     pub(crate) log: &'a dyn LogWriter,
     pub(crate) clock: ServerClock,
+    pub(crate) renewal: Renewal,
     pub(crate) planner: Planner,
     pub(crate) known: BTreeMap<EventTime, Known>,
     /// When a restart of the collector was noticed: what ended before may have been lost with it.
@@ -34,8 +35,8 @@ impl Run<'_> {
     pub(crate) async fn forever(mut self) -> Result<()> {
         loop {
             let local = Instant::now();
-            if self.clock.is_stale(local) {
-                self.clock = self.source.sight().await?.clock.unwrap_or(self.clock);
+            if self.renewal.is_due(local) {
+                self.renew_clock().await?;
             }
             let now = self.clock.now(local);
             match self.planner.next(now) {
@@ -47,8 +48,23 @@ impl Run<'_> {
         }
     }
 
+    /// Waits, but not beyond the next look at the collector's clock.
     async fn wait(&self, micros: i64) {
-        tokio::time::sleep(Duration::from_micros(micros.max(0) as u64)).await;
+        let until = Instant::now() + Duration::from_micros(micros.max(0) as u64);
+        tokio::time::sleep_until(until.min(self.renewal.due())).await;
+    }
+
+    /// Takes the bound anew. The collector may have run ahead of the local clock: this machine was
+    /// suspended, or the collector is a simulated one.
+    async fn renew_clock(&mut self) -> Result<()> {
+        let fresh = self.source.sight().await?.clock;
+        let local = Instant::now();
+        // Less than half a bucket is how much one look may know better than another.
+        let expected = self.clock.now(local).plus(self.planner.width() / 2);
+        let ahead = fresh.filter(|fresh| fresh.now(local) > expected);
+        self.renewal.taken(local, ahead.is_some());
+        self.clock = ahead.or(fresh.filter(|_| !self.renewal.is_frequent())).unwrap_or(self.clock);
+        Ok(())
     }
 
     async fn forget(&mut self, span: Span) -> Result<()> {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::Config;
 use crate::client::Client;
-use crate::clock::ServerClock;
+use crate::clock::{Renewal, ServerClock};
 use crate::learned::Learned;
 use crate::metrics::Metrics;
 use crate::planner::Planner;
@@ -78,7 +78,8 @@ impl Source for GoldmaneSource {
         for bucket in known.keys() {
             planner.recall(*bucket, now);
         }
-        Run { source: self, log, clock, planner, known, doubt: None }.forever().await
+        let renewal = Renewal::new(Instant::now());
+        Run { source: self, log, clock, renewal, planner, known, doubt: None }.forever().await
     }
 
     async fn check(&mut self) -> Result<String> {
