@@ -178,7 +178,7 @@ proptest! {
     }
 }
 
-fn rows<'a>(epochs: &'a [Epoch], dataset: Dataset) -> Vec<serde_json::Value> {
+fn rows(epochs: &[Epoch], dataset: Dataset) -> Vec<serde_json::Value> {
     let prefix = format!("{} ", dataset.name());
     let lines = text(epochs).into_iter().filter_map(|line| line.strip_prefix(&prefix).map(str::to_owned));
     lines.map(|line| serde_json::from_str(&line).expect("rows are JSON")).collect()
