@@ -87,6 +87,8 @@ pub struct Folder {
     /// Gaps that reach into windows still open.
     open_gaps: Vec<(LogPosition, Span)>,
     gaps: Vec<GapRow>,
+    /// Nothing of the log has been read yet.
+    at_start: bool,
 }
 
 impl Folder {
@@ -103,6 +105,7 @@ impl Folder {
             last_closed: None,
             open_gaps: Vec::new(),
             gaps: Vec::new(),
+            at_start: resume.watermarks.iter().all(|(_, time)| *time == EventTime::MIN),
         }
     }
 
@@ -116,6 +119,7 @@ impl Folder {
         let position = logged.position;
         match logged.entry {
             Entry::Flows(flows) => {
+                self.begin(position, flows.span.start);
                 self.dispatch(position, &flows, workers);
                 Vec::new()
             }
@@ -123,7 +127,19 @@ impl Folder {
                 self.gap(position, gap);
                 Vec::new()
             }
-            Entry::Progress { partition, up_to } => self.progress(position, partition, up_to, workers),
+            Entry::Progress { partition, up_to } => {
+                self.begin(position, up_to);
+                self.progress(position, partition, up_to, workers)
+            }
+        }
+    }
+
+    /// What lies before the first interval that was ever read is unread, so the window it falls into
+    /// is not fully covered. Inputs without intervals begin wherever they begin.
+    fn begin(&mut self, position: LogPosition, first_read: EventTime) {
+        let bounded = first_read != EventTime::MIN && first_read != EventTime::MAX;
+        if std::mem::replace(&mut self.at_start, false) && bounded {
+            self.open_gaps.push((position, Span::new(EventTime::MIN, first_read)));
         }
     }
 

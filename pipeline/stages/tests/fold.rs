@@ -234,6 +234,16 @@ fn a_gap_lowers_the_coverage_of_its_window_and_is_a_row() {
 }
 
 #[test]
+fn a_window_that_was_entered_midway_is_not_fully_covered() {
+    let Entry::Flows(mut first) = report(list(vec![flow(1, 1, 1, 0, &[], 1)])) else { unreachable!() };
+    first.span = Span::new(EventTime::from_secs(START + 15), EventTime::from_secs(START + 30));
+    let entries = [Entry::Flows(first), progress(2), report(list(vec![flow(4, 1, 1, 0, &[], 1)])), progress(8)];
+    let epochs = fold(&entries, 1);
+    let coverage: Vec<_> = rows(&epochs, Dataset::Flows).iter().map(|row| row["coverage"].as_f64()).collect();
+    assert_eq!(coverage, [Some(0.75), Some(1.0)]);
+}
+
+#[test]
 fn rows_of_zeros_without_a_time_are_skipped_and_counters_without_a_time_are_rejected() {
     let open = Flow { start_time: 0, end_time: 0, ..flow(0, 1, 1, 0, &[], 0) };
     let timeless = Flow { start_time: 0, end_time: 0, ..flow(0, 1, 1, 0, &[], 9) };
