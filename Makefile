@@ -32,7 +32,7 @@ test-kafka: ## The Kafka tests against a real broker (needs java and mvn)
 test-s3: ## The object store tests against a real S3 server (needs go)
 	tools/tier.sh s3
 
-demo: ## A pipeline over simulated flows, nothing to set up
+demo: ## The main job end to end: simulated cluster, Kafka, Parquet, compared with the truth
 	tools/demo.sh
 
 bench: ## Benchmarks of the stages
