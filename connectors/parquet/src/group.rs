@@ -13,12 +13,22 @@ pub(crate) struct Windowed<R> {
     pub(crate) row: R,
 }
 
-/// Consecutive epochs whose windows start in one slot, with the side rows handed over among them.
+/// Where an epoch stands in event time: the start of its window, or how far the stream has surely
+/// come where none closed. An idle cluster has no windows, and what was gathered before must not
+/// wait for the next.
+fn moment(epoch: &Epoch) -> EventTime {
+    let reached = || epoch.floor.watermarks.iter().map(|(_, time)| *time).min().unwrap_or(EventTime::MIN);
+    epoch.window.as_ref().map_or_else(reached, |window| window.span.start)
+}
+
+/// Consecutive epochs of one slot, with the side rows handed over among them.
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
     pub(crate) stream: StreamId,
     /// The first epoch of the group.
     pub(crate) first: EpochId,
+    /// When the first epoch was handed over, in event time.
+    began: EventTime,
     /// From the first window's start to the last window's end; `None` while no window has come.
     pub(crate) windows: Option<Span>,
     /// The cursor that stands once the group is durable.
@@ -36,6 +46,7 @@ impl Group {
         Self {
             stream: epoch.stream.clone(),
             first: epoch.id,
+            began: moment(epoch),
             windows: None,
             cursor: epoch.cursor(),
             flows: Vec::new(),
@@ -46,13 +57,10 @@ impl Group {
         }
     }
 
-    /// Whether `epoch` belongs to a later slot than this group. An epoch without a window never does.
+    /// Whether `epoch` belongs to a later slot than this group: no window of this slot comes after it.
     pub(crate) fn ends_before(&self, epoch: &Epoch, roll: i64) -> bool {
-        let slot = |span: Span| span.start.align(roll);
-        match (self.windows, &epoch.window) {
-            (Some(mine), Some(window)) => slot(window.span) > slot(mine),
-            _ => false,
-        }
+        let mine = self.windows.map_or(self.began, |s| s.start);
+        moment(epoch).align(roll) > mine.align(roll)
     }
 
     /// Takes the rows of the wanted datasets.

@@ -1,6 +1,6 @@
 //! The object store sink: sorted Parquet files by event time, each row exactly once.
 //!
-//! Epochs are gathered until one starts a later slot of event time (`roll`); then the gathered rows
+//! Epochs are gathered until one lies in a later slot of event time (`roll`); then the gathered rows
 //! are written, one or more objects per dataset, and after them the cursor object moves. Names and
 //! bytes are functions of the rows, so writing a group again after a crash meets the same objects.
 //!

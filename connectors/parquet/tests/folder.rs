@@ -118,14 +118,29 @@ async fn a_group_is_written_when_a_later_slot_begins() {
     for n in 0..5 {
         assert_eq!(sink.publish(&epoch(n, 2)).await.unwrap(), None, "minute {n} is in the first slot");
     }
-    let windowless = Epoch { id: EpochId { part: 1, ..empty(4).id }, ..empty(4) };
-    assert_eq!(sink.publish(&windowless).await.unwrap(), None, "an epoch without window joins the open group");
+    let windowless = Epoch { id: EpochId { part: 1, ..empty(4).id }, ..empty(3) };
+    assert_eq!(sink.publish(&windowless).await.unwrap(), None, "an epoch without window joins the slot it lies in");
     assert!(contents(folder.path()).is_empty());
     assert_eq!(sink.publish(&epoch(5, 2)).await.unwrap(), Some(windowless.cursor()));
     let names: Vec<_> = contents(folder.path()).into_iter().map(|(path, _)| path).collect();
     let flows = Path::new("flows/date=2026-01-01/hour=00/prod-eu_goldmane_20260101T000000Z_000_v1.parquet");
     assert!(names.contains(&flows.to_owned()), "{names:?}");
     assert_eq!(sink.finish().await.unwrap(), Some(epoch(5, 0).cursor()));
+}
+
+#[tokio::test]
+async fn a_group_is_written_when_time_passes_its_slot_without_another_window() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut sink = sink(config(folder.path()));
+    sink.open(&stream()).await.unwrap();
+    assert_eq!(sink.publish(&epoch(2, 2)).await.unwrap(), None);
+    let late = Epoch { late: epoch(2, 0).late, ..empty(5) };
+    assert_eq!(sink.publish(&late).await.unwrap(), Some(epoch(2, 0).cursor()), "minute 5 has ended");
+    assert_eq!(reading::found(folder.path()), reading::expected(&[epoch(2, 2)]));
+    // What is handed over while nothing closes is no different.
+    assert_eq!(sink.publish(&empty(8)).await.unwrap(), Some(epoch(2, 0).cursor()));
+    assert_eq!(sink.publish(&empty(9)).await.unwrap(), Some(empty(8).cursor()));
+    assert_eq!(reading::found(folder.path()), reading::expected(&[epoch(2, 2), late]));
 }
 
 #[tokio::test]
