@@ -239,6 +239,9 @@ pub struct KeyRecord {
     pub conversation_len: u32,
     /// Length of the prefix without the policy trace.
     pub traceless_len: u32,
+    /// Hashes of those two prefixes: neighbours in a sorted window differ in nearly every case, and
+    /// a hash says so without a look at the bytes.
+    pub prefix_hashes: [u64; 2],
     /// Whether the source carries connection counts; where it does not they are NULL, not 0.
     pub has_connections: bool,
     /// The key's members of a JSON row, `"source_namespace":...,"action":...,"flow_id":...`.
@@ -266,6 +269,8 @@ impl KeyRecord {
         bytes.service(&key.service);
         bytes.0.push(u8::from(has_connections));
         let traceless_len = bytes.0.len() as u32;
+        let prefix_hashes =
+            [conversation_len, traceless_len].map(|len| xxhash_rust::xxh3::xxh3_64(&bytes.0[..len as usize]));
         bytes.0.extend_from_slice(&key.trace.canonical);
         let flow_id = xxhash_rust::xxh3::xxh3_128(&bytes.0);
         let (json, conversation_json_len) = json::key_members(&key, flow_id);
@@ -275,11 +280,17 @@ impl KeyRecord {
             names_len,
             conversation_len,
             traceless_len,
+            prefix_hashes,
             has_connections,
             json,
             conversation_json_len: conversation_json_len as u32,
             flow_id,
         }
+    }
+
+    /// Whether both are one key.
+    pub fn same_key(&self, other: &Self) -> bool {
+        self.flow_id == other.flow_id && self.canonical == other.canonical
     }
 
     /// The bytes that order rows by source namespace, source name, destination namespace and name.
@@ -295,6 +306,16 @@ impl KeyRecord {
     /// The bytes of the key without its policy trace.
     pub fn traceless(&self) -> &[u8] {
         &self.canonical[..self.traceless_len as usize]
+    }
+
+    /// Whether both belong to one conversation.
+    pub fn same_conversation(&self, other: &Self) -> bool {
+        self.prefix_hashes[0] == other.prefix_hashes[0] && self.conversation() == other.conversation()
+    }
+
+    /// Whether both differ by the policy trace at most.
+    pub fn same_but_for_trace(&self, other: &Self) -> bool {
+        self.prefix_hashes[1] == other.prefix_hashes[1] && self.traceless() == other.traceless()
     }
 
     /// The conversation's members of a JSON row.
