@@ -43,7 +43,8 @@ impl GoldmaneSource {
     async fn meet(&mut self, logged_width: Option<i64>) -> Result<(ServerClock, i64)> {
         loop {
             let sighting = self.sight().await?;
-            if let (Some(clock), Some(width)) = (sighting.clock, sighting.width.or(logged_width)) {
+            let width = self.width(&sighting).await?.or(logged_width);
+            if let (Some(clock), Some(width)) = (sighting.clock, width) {
                 self.metrics.bucket_width.set(width as f64 / 1e6);
                 return Ok((clock, width));
             }
@@ -63,6 +64,10 @@ impl GoldmaneSource {
             self.skew_reported = true;
         }
         Ok(sighting)
+    }
+
+    async fn width(&mut self, sighting: &Sighting) -> Result<Option<i64>> {
+        sweep::width(&mut self.client, self.reader.probe_rows(), sighting).await
     }
 }
 
@@ -84,10 +89,10 @@ impl Source for GoldmaneSource {
 
     async fn check(&mut self) -> Result<String> {
         let sighting = self.sight().await?;
+        let width = self.width(&sighting).await?;
         let address = &self.config.address;
-        let width = sighting
-            .width
-            .map_or_else(|| "no flows yet".to_owned(), |width| format!("buckets of {} s", width as f64 / 1e6));
+        let width =
+            width.map_or_else(|| "no flows yet".to_owned(), |width| format!("buckets of {} s", width as f64 / 1e6));
         let clock = match (sighting.clock, sighting.skew) {
             (None, _) => "its clock is more than an hour behind ours".to_owned(),
             (_, 0) => "its clock agrees with ours".to_owned(),
