@@ -10,6 +10,7 @@
 mod columns;
 mod config;
 mod cursor;
+mod digest;
 mod encode;
 mod fault;
 mod file;

@@ -91,6 +91,8 @@ pub struct Trace {
     pub canonical: Box<[u8]>,
     /// The trace's members of a JSON row, `"enforced_policy":...,"pending_policies":[...]`.
     pub json: Box<str>,
+    /// Where the two lists of hits begin in `json`.
+    hits_at: u32,
 }
 
 /// Why a flow was allowed or denied.
@@ -123,9 +125,15 @@ impl Trace {
         let mut canonical = Encoder::default();
         canonical.hits(&enforced);
         canonical.hits(&pending);
-        let mut trace = Self { enforced, pending, canonical: canonical.0.into(), json: "".into() };
-        trace.json = json::trace_members(&trace);
+        let mut trace = Self { enforced, pending, canonical: canonical.0.into(), json: "".into(), hits_at: 0 };
+        let (json, hits_at) = json::trace_members(&trace);
+        (trace.json, trace.hits_at) = (json, hits_at as u32);
         trace
+    }
+
+    /// The members `"enforced_policies":[...],"pending_policies":[...],` of a JSON row.
+    pub fn hits_json(&self) -> &str {
+        &self.json[self.hits_at as usize..]
     }
 
     fn deciding(&self) -> Option<&PolicyHit> {

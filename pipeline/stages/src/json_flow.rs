@@ -17,9 +17,11 @@ use crate::record::{Fault, Numbers};
 pub(crate) fn scan(line: &[u8], identity: &mut Vec<u8>) -> Result<Numbers, Fault> {
     identity.clear();
     let mut numbers = Numbers::default();
-    members(line, |name, value| match (&*name, value.first()) {
-        (b"flow", Some(b'{')) => members(value, |name, value| scan_member(&name, value, &mut numbers, identity)),
-        _ => scan_member(&name, value, &mut numbers, identity),
+    members(line, |name, value| {
+        if *name == *b"flow" && value.first() == Some(&b'{') {
+            return members(value, |name, value| scan_member(&name, value, &mut numbers, identity));
+        }
+        scan_member(&name, value, &mut numbers, identity)
     })?;
     Ok(numbers)
 }
