@@ -31,15 +31,16 @@ fn scan_member(name: &[u8], value: &[u8], numbers: &mut Numbers, identity: &mut 
         b"id" => {}
         b"start_time" | b"startTime" => numbers.start = time(value)?,
         b"end_time" | b"endTime" => numbers.end = time(value)?,
-        _ => match counter(name, numbers) {
-            Some(counter) => *counter = int(name, value)?,
-            None => {
+        _ => {
+            if let Some(counter) = counter(name, numbers) {
+                *counter = int(name, value)?;
+            } else {
                 identity.extend_from_slice(name);
                 identity.push(b':');
                 identity.extend_from_slice(value);
                 identity.push(b'\n');
             }
-        },
+        }
     }
     Ok(())
 }
