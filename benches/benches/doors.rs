@@ -1,5 +1,7 @@
 //! Closed windows to bytes: JSON rows, and Parquet files in a folder.
 
+#![allow(clippy::print_stdout, reason = "tables are what this program is for")]
+
 use std::hint::black_box;
 
 use catchment_benches::input::{WINDOW, list, window};

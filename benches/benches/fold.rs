@@ -1,5 +1,7 @@
 //! Flow bytes to closed windows, conversations included, on one core.
 
+#![allow(clippy::print_stdout, reason = "tables are what this program is for")]
+
 use catchment_benches::fold;
 use catchment_benches::input::{self, BUCKETS, WINDOW, lines, list, payload_bytes};
 use catchment_benches::measure::{pair, report};

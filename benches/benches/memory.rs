@@ -3,6 +3,8 @@
 //! Each case runs in a process of its own that reads its input from a file, so that nothing which
 //! made the input can be taken for memory of the fold, or lend it some.
 
+#![allow(clippy::print_stdout, reason = "tables are what this program is for")]
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -21,7 +23,7 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match &args[..] {
         [folder, keys, ..] if Path::new(folder).is_dir() => {
-            measure(Path::new(folder), keys.parse().expect("the number of keys"))
+            measure(Path::new(folder), keys.parse().expect("the number of keys"));
         }
         _ => [20_000, 200_000].into_iter().for_each(in_own_process),
     }

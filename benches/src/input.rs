@@ -141,7 +141,8 @@ fn line(flow: &Flow) -> String {
 /// 0 to `count`, each once, neighbours far apart.
 fn shuffled(count: usize) -> impl Iterator<Item = usize> {
     // A step without a common factor visits every number once.
-    let step = (1..).map(|i| count * 5 / 8 + i).find(|step| gcd(*step, count) == 1).expect("primes are endless");
+    let from = count * 5 / 8 + 1;
+    let step = (from..from + count).find(|step| gcd(*step, count) == 1).expect("one of `count` neighbours is");
     (0..count).map(move |i| i * step % count)
 }
 

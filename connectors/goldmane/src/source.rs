@@ -56,13 +56,14 @@ impl GoldmaneSource {
     pub(crate) async fn sight(&mut self) -> Result<Sighting> {
         let sighting = sweep::sight(&mut self.client, self.reader.probe_rows()).await?;
         self.metrics.clock_skew.set(sighting.skew as f64);
-        if (sighting.skew != 0 || sighting.clock.is_none()) && !self.skew_reported {
-            tracing::warn!(
-                skew_seconds = sighting.skew,
-                "the collector's clock differs from ours; buckets are timed by the collector's"
-            );
-            self.skew_reported = true;
+        let differs = "the collector's clock differs from ours; buckets are timed by the collector's";
+        match (sighting.clock, sighting.skew) {
+            (Some(_), 0) => return Ok(sighting),
+            _ if self.skew_reported => return Ok(sighting),
+            (None, _) => tracing::warn!("{differs}: it is more than an hour behind"),
+            (_, skew_seconds) => tracing::warn!(skew_seconds, "{differs}"),
         }
+        self.skew_reported = true;
         Ok(sighting)
     }
 
