@@ -1,0 +1,119 @@
+//! A sink that stands still holds up neither the collector, nor another sink, nor memory.
+//!
+//! The sink that stands still is standard output behind a pipe that nobody reads.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Long past anything a loaded machine needs; what is waited for is a number of windows, not time.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Ends the process when the test ends, however it does.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn catchment() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_catchment"))
+}
+
+/// A simulated collector two minutes of whose time are a second of ours, and its address.
+fn collector() -> (Running, String) {
+    let mut child = catchment()
+        .args(["simulate", "goldmane", "--listen", "127.0.0.1:0", "--flows-per-second", "20", "--speed", "120"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let line =
+        lines.find_map(|line| line.ok().filter(|line| line.contains("http://"))).expect("it says where it listens");
+    thread::spawn(move || lines.for_each(drop));
+    let address = line.split_once("http://").and_then(|(_, rest)| rest.split(';').next()).expect("an address");
+    (Running(child), format!("http://{address}"))
+}
+
+/// The windows in a file of flow rows, oldest first, without one that is being written.
+fn windows(rows: &Path) -> BTreeSet<String> {
+    let text = fs::read_to_string(rows).unwrap_or_default();
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    whole.lines().map(|line| window_of(line).expect("every line is a row")).collect()
+}
+
+fn window_of(line: &str) -> Option<String> {
+    let row: Value = serde_json::from_str(line).ok()?;
+    Some(row["window_start"].as_str()?.to_owned())
+}
+
+fn wait_for_windows(rows: &Path, count: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    while windows(rows).len() < count {
+        assert!(Instant::now() < deadline, "only {} windows were published", windows(rows).len());
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn resident_kib(process: &Child) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.id())).expect("the process runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells it");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+fn configuration(dir: &Path, address: &str) -> String {
+    format!(
+        "cluster: lab\nworkers: 1\nspool: {{ dir: {0}/spool }}\nsources:\n  calico: {{ type: goldmane, address: '{address}', begin: latest }}\n\
+         sinks:\n  lines: {{ type: jsonl, path: {0}/rows.jsonl }}\n  stuck: {{ type: jsonl, path: '-' }}\nhttp: {{ listen: '127.0.0.1:0' }}\n",
+        dir.display()
+    )
+}
+
+#[test]
+fn a_sink_that_stands_still_holds_up_nobody_and_no_memory_and_gets_every_row_later() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (_collector, address) = collector();
+    let (config, rows) = (dir.path().join("catchment.yaml"), dir.path().join("rows.jsonl"));
+    fs::write(&config, configuration(dir.path(), &address)).expect("written");
+    let child = catchment().args(["run", "--config"]).arg(&config).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let mut pipeline = Running(child.expect("the binary starts"));
+
+    // A pipe holds 64 KiB, so the stuck sink stands from its first window on.
+    wait_for_windows(&rows, 8);
+    let early = resident_kib(&pipeline.0);
+    wait_for_windows(&rows, 24);
+    let late = resident_kib(&pipeline.0);
+    assert!(late < early + 24 * 1024, "memory went from {early} to {late} KiB while a sink stood still");
+
+    let checked = catchment().args(["check", "--config"]).arg(&config).output().expect("the binary starts");
+    let found = String::from_utf8_lossy(&checked.stdout);
+    assert!(found.contains("source calico: ok"), "the collector answers others: {found}");
+
+    let mut stuck = BufReader::new(pipeline.0.stdout.take().expect("piped"));
+    let mut first_line = String::new();
+    stuck.read_line(&mut first_line).expect("the pipe is readable");
+    let reader = thread::spawn(move || {
+        let mut rest = String::new();
+        stuck.read_to_string(&mut rest).expect("rows are text");
+        first_line + &rest
+    });
+    wait_for_windows(&rows, windows(&rows).len() + 6);
+    let stopped = Command::new("kill").arg(pipeline.0.id().to_string()).status();
+    assert!(stopped.expect("kill runs").success());
+    assert!(pipeline.0.wait().expect("the pipeline ends").success(), "a stopped pipeline exits with 0");
+
+    let delivered = reader.join().expect("the reader ends");
+    let published = fs::read_to_string(&rows).expect("readable");
+    let (short, long) = if delivered.len() < published.len() { (delivered, published) } else { (published, delivered) };
+    assert!(long.starts_with(&short), "both sinks published the same rows in the same order");
+    assert!(short.lines().filter_map(window_of).collect::<BTreeSet<_>>().len() > 24, "the stuck sink caught up");
+}
