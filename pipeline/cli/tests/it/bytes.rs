@@ -63,7 +63,7 @@ fn reports(step: i64) -> impl Iterator<Item = Value> {
 }
 
 fn text(lines: impl Iterator<Item = Value>) -> String {
-    lines.map(|line| format!("{line}\n")).collect()
+    lines.flat_map(|line| [line.to_string(), "\n".to_owned()]).collect()
 }
 
 /// Runs the binary over `input` and returns every published file by its name.

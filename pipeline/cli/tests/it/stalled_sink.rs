@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// Long past anything a loaded machine needs; what is waited for is a number of windows, not time.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Ends the process when the test ends, however it does.
 struct Running(Child);
