@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import jsonschema
+import rfc3339_validator  # noqa: F401  without it jsonschema takes any text for a time
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "schemas" / "json"
 
