@@ -35,7 +35,8 @@ if [ "$1" = all ]; then
     want mvn maven
     want kcat kcat
     want curl curl
-    want python3 python3-venv
+    # Distributions part the venv module from the rest of Python.
+    python3 -c "import ensurepip" 2>/dev/null || missing+=(python3-venv)
 fi
 
 [ ${#missing[@]} -gt 0 ] || exit 0

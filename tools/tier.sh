@@ -6,6 +6,7 @@
 # Exit codes: 2 usage, 3 DID NOT RUN (the tier or a tool it needs is not there), else what cargo says.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source tools/ports.sh
 
 case ${1:-} in
     kafka) server=tools/kafka/broker.sh package=catchment-kafka test=broker where=connectors/kafka ;;
@@ -19,18 +20,6 @@ esac
 did_not_run() {
     echo "tier $test DID NOT RUN: $1" >&2
     exit 3
-}
-
-# A port that nobody listens on, and the one after it: the broker takes two.
-free_port() {
-    local port
-    while :; do
-        port=$((20000 + RANDOM % 10000))
-        (: </dev/tcp/127.0.0.1/$port) 2>/dev/null && continue
-        (: </dev/tcp/127.0.0.1/$((port + 1))) 2>/dev/null && continue
-        echo "$port"
-        return
-    done
 }
 
 [ -x "$server" ] || did_not_run "$server is not there"
