@@ -20,11 +20,12 @@ lint: ## Check formatting and run clippy, warnings are errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-# Tests that need a server say DID NOT RUN here, also under CI: they have tiers of their own below.
-test: ## Formatting, clippy and every test that needs no server
+# Under plain cargo the tests that need a server say DID NOT RUN, also in CI: the tiers behind run them.
+test: ## Formatting, clippy, every test, and the sinks against a real Kafka and a real S3 server
 	tools/setup.sh build
 	$(MAKE) --no-print-directory lint
 	env -u CI -u CATCHMENT_TEST_KAFKA -u CATCHMENT_TEST_S3 cargo test --workspace
+	tools/tiers.sh kafka s3
 
 test-kafka: ## The Kafka tests against a real broker (needs java and mvn)
 	tools/tier.sh kafka

@@ -85,6 +85,8 @@ fn labels(role: &str, n: usize) -> Vec<String> {
         format!("app={role}-{n}"),
         format!("app.kubernetes.io/name={role}"),
         "app.kubernetes.io/part-of=shop".to_owned(),
+        "environment=production".to_owned(),
+        format!("helm.sh/chart={role}-1.4.2"),
         format!("team=team-{}", n % 40),
         format!("version=v1.{}", n % 17),
     ]
