@@ -9,8 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tools/ports.sh
 
 case ${1:-} in
-    kafka) server=tools/kafka/broker.sh package=catchment-kafka test=broker where=connectors/kafka ;;
-    s3) server=tools/s3/server.sh package=catchment-parquet test=s3 where=connectors/parquet ;;
+    kafka) server=tools/kafka/broker.sh test=broker where=connectors/kafka ;;
+    s3) server=tools/s3/server.sh test=s3 where=connectors/parquet ;;
     *)
         sed -n 's/^#   //p' "${BASH_SOURCE[0]}" >&2
         exit 2
@@ -34,4 +34,5 @@ case $1 in
     kafka) export CATCHMENT_TEST_KAFKA=127.0.0.1:$port ;;
     s3) export CATCHMENT_TEST_S3=http://127.0.0.1:$port ;;
 esac
-CI=true cargo test -p "$package" --test "$test"
+# The whole workspace, as `make test` built it: one package alone would be built again with other features.
+CI=true cargo test --workspace --test "$test"
