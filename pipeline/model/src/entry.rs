@@ -156,13 +156,16 @@ pub struct Epoch {
     pub floor: Floor,
     /// Start of the window that closed, if one did.
     pub window: Option<Tick>,
-    /// Start of the last window that is over with it, whether it had rows or not.
-    pub over: Tick,
     /// Rows of the window, then late rows, then gaps, in canonical order.
     pub rows: Vec<Row>,
 }
 
 impl Epoch {
+    /// Where it stands in event time: the start of its window, or how far the stream has surely come.
+    pub fn moment(&self) -> Tick {
+        self.window.unwrap_or(self.floor.watermark)
+    }
+
     /// The cursor that stands once it is durable.
     pub const fn cursor(&self) -> Cursor {
         Cursor { committed: self.id, floor: self.floor }

@@ -67,7 +67,6 @@ impl Flaw {
         Self::LookBackForgotten,
         Self::LookBackFillsTheLog,
         Self::LossSettledSilently,
-        Self::IdleSlotNeverEnds,
     ];
 
     /// All of them.

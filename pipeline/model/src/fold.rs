@@ -224,8 +224,7 @@ impl Folder {
         let epochs = parts.into_iter().enumerate().map(|(part, (window, rows))| {
             let is_last = part + 1 == count || self.flaws.has(Flaw::LastFloorForEveryPart);
             let floor = self.floor(position, if is_last { final_floor } else { shared_floor });
-            let over = window.unwrap_or(first_open - WINDOW);
-            Epoch { id: EpochId { position, part }, floor, window, over, rows }
+            Epoch { id: EpochId { position, part }, floor, window, rows }
         });
         let epochs = epochs.collect();
         let needed = self.history.iter().rposition(|(from, _)| *from <= final_floor).unwrap_or(0);

@@ -290,3 +290,31 @@ fn only_in(mine: &[&Row], other: &[&Row]) -> Vec<Row> {
     }
     only
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::Floor;
+    use crate::store::{Begins, Dataset, State};
+
+    fn row(key: u8) -> (EpochId, Row) {
+        (EpochId { position: 1, part: 0 }, Row::Flow { window: 2, missing: 0, key, count: 1, before: 0 })
+    }
+
+    #[test]
+    fn sinks_that_differ_are_noticed() {
+        let floor = Floor { position: 0, watermark: 0 };
+        let cursor = Some(Cursor { committed: row(0).0, floor });
+        let (mut broker, mut store) = (Broker::default(), Store::default());
+        broker.rows = vec![row(0), row(1)];
+        store.cursor = Some((State { owner: 1, term: 1, cursor }, 1));
+        store.objects.insert((Dataset::Flows, Begins::Window(2), 0), vec![row(0), row(1)]);
+        let mut judge = Judge::default();
+        judge.judge_both(&broker, &store);
+        assert_eq!(judge.violation, None);
+
+        store.objects.insert((Dataset::Flows, Begins::Window(2), 0), vec![row(0)]);
+        judge.judge_both(&broker, &store);
+        assert_eq!(judge.violation.map(|v| v.invariant), Some(Invariant::SinksEqual));
+    }
+}

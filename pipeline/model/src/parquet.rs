@@ -16,8 +16,8 @@ const OBJECT: usize = 3;
 struct Group {
     first: EpochId,
     window: Option<Tick>,
-    /// The last window that was over with its first epoch.
-    over: Tick,
+    /// Where its first epoch stands in event time.
+    began: Tick,
     cursor: Cursor,
     rows: Rows,
 }
@@ -159,12 +159,10 @@ impl ParquetSink {
     /// Whether taking `epoch` begins a new group, so that the one at hand must be written first.
     pub fn must_flush(&self, epoch: &Epoch, flaws: Flaws) -> bool {
         let Some(group) = &self.group else { return false };
-        let (mine, next) = if flaws.has(Flaw::IdleSlotNeverEnds) {
-            (group.window, epoch.window)
-        } else {
-            (Some(group.over), Some(epoch.over))
-        };
-        mine.zip(next).is_some_and(|(mine, next)| align(next, SLOT) > align(mine, SLOT))
+        if flaws.has(Flaw::IdleSlotNeverEnds) && (group.window.is_none() || epoch.window.is_none()) {
+            return false;
+        }
+        align(epoch.moment(), SLOT) > align(group.window.unwrap_or(group.began), SLOT)
     }
 
     /// Begins to write the group at hand.
@@ -178,8 +176,8 @@ impl ParquetSink {
 
     /// Adds the rows of an epoch to the group.
     pub fn gather(&mut self, epoch: &Epoch) {
-        let (first, over, cursor) = (epoch.id, epoch.over, epoch.cursor());
-        let group = self.group.get_or_insert_with(|| Group { first, window: None, over, cursor, rows: Vec::new() });
+        let (first, began, cursor) = (epoch.id, epoch.moment(), epoch.cursor());
+        let group = self.group.get_or_insert_with(|| Group { first, window: None, began, cursor, rows: Vec::new() });
         group.cursor = cursor;
         group.window = group.window.or(epoch.window);
         group.rows.extend(epoch.rows.iter().map(|row| (epoch.id, row.clone())));
