@@ -17,6 +17,8 @@ pub enum Flaw {
     LossSettledSilently,
     /// After a restart nothing is kept for sources to look back on.
     LookBackForgotten,
+    /// The log is cut behind the newest progress, so that a start does not know where to go on.
+    NewestMarkDropped,
     /// A full log keeps what only a source looks back on, and waits for ever.
     LookBackFillsTheLog,
     /// The log is cut behind the fastest sink.
@@ -67,10 +69,11 @@ impl Flaw {
         Self::LookBackForgotten,
         Self::LookBackFillsTheLog,
         Self::LossSettledSilently,
+        Self::NewestMarkDropped,
     ];
 
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::TornAppendKept,
         Self::ProgressApart,
         Self::ReadBeforeSync,
@@ -78,6 +81,7 @@ impl Flaw {
         Self::ForgottenUnsaid,
         Self::LossSettledSilently,
         Self::LookBackForgotten,
+        Self::NewestMarkDropped,
         Self::LookBackFillsTheLog,
         Self::SlowSinkIgnored,
         Self::GatheredCountsAsWritten,

@@ -28,6 +28,7 @@ pub struct Log {
     max_entries: usize,
     /// How often something may have become free.
     pub cuts: u64,
+    keeps_mark: bool,
     /// Look-back was given up for room.
     pub yielded: bool,
     /// Written and not synced.
@@ -46,7 +47,7 @@ enum Room {
 
 impl Log {
     /// An empty log that holds at most so many entries.
-    pub fn new(max_entries: usize) -> Self {
+    pub fn new(max_entries: usize, flaws: Flaws) -> Self {
         Self {
             entries: Vec::new(),
             segments: VecDeque::from([0]),
@@ -54,6 +55,7 @@ impl Log {
             max_entries,
             cuts: 0,
             yielded: false,
+            keeps_mark: !flaws.has(Flaw::NewestMarkDropped),
             staged: Vec::new(),
             torn: None,
         }
@@ -137,6 +139,10 @@ impl Log {
         self.drop_before(self.floor());
     }
 
+    fn newest_mark(&self) -> Position {
+        self.entries.iter().rposition(|entry| matches!(entry, Entry::Progress(_))).unwrap_or(0)
+    }
+
     fn floor(&self) -> Position {
         self.keep.needed.min(self.keep.wanted)
     }
@@ -169,7 +175,10 @@ impl Log {
         freed
     }
 
+    /// Whatever nobody needs, the newest mark stays: from it the next start learns where to go on.
     fn drop_before(&mut self, floor: Position) {
+        let mark = if self.keeps_mark { self.newest_mark() } else { floor };
+        let floor = floor.min(mark);
         while self.segments.get(1).is_some_and(|next| *next <= floor) {
             self.segments.pop_front();
         }

@@ -93,7 +93,7 @@ impl World {
         let (unrest, slow) = ([0, 1, 1, 4][rng.below(4)], rng.below(6));
         let around = Around {
             collector: Collector::new(&mut rng),
-            log: Log::new(max_entries),
+            log: Log::new(max_entries, plan.flaws),
             broker: Broker::default(),
             store: Store::default(),
             rng,

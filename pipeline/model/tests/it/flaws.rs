@@ -15,7 +15,7 @@ fn caught(flaw: &'static [Flaw], invariant: Invariant, blind_to: Option<Invarian
 /// A test per flaw: the invariant that notices it, and within how many seeds.
 macro_rules! flaws_are_caught {
     ($($name:ident: $flaw:ident by $invariant:ident within $within:literal;)*) => {
-        const CAUGHT: &[Flaw] = &[$(Flaw::$flaw),*];
+        const CAUGHT: &[Flaw] = &[Flaw::NewestMarkDropped, $(Flaw::$flaw),*];
 
         $(#[test]
         fn $name() {
@@ -53,6 +53,13 @@ flaws_are_caught! {
     a_swapped_cursor_has_no_objects: SwapBeforePut by CursorBehindData within 20;
     a_zombie_replaces_an_object: PutReplaces by ZombieSilent within 50;
     a_zombie_takes_the_cursor_back: SwapUnconditional by ZombieSilent within 50;
+}
+
+/// The newest mark is hardly ever in the way of a cut, unless nothing is kept to look back on.
+#[test]
+fn a_start_without_a_mark_skips_buckets_or_reads_them_again() {
+    let flaws = &[Flaw::NewestMarkDropped, Flaw::LookBackForgotten];
+    caught(flaws, Invariant::NothingLost, Some(Invariant::LogKept), 3000);
 }
 
 #[test]
