@@ -43,7 +43,8 @@ impl GoldmaneSource {
     async fn meet(&mut self, logged_width: Option<i64>) -> Result<(ServerClock, i64)> {
         loop {
             let sighting = self.sight().await?;
-            if let (Some(clock), Some(width)) = (sighting.clock, sighting.width.or(logged_width)) {
+            let width = self.width(&sighting).await?.or(logged_width);
+            if let (Some(clock), Some(width)) = (sighting.clock, width) {
                 self.metrics.bucket_width.set(width as f64 / 1e6);
                 return Ok((clock, width));
             }
@@ -55,14 +56,19 @@ impl GoldmaneSource {
     pub(crate) async fn sight(&mut self) -> Result<Sighting> {
         let sighting = sweep::sight(&mut self.client, self.reader.probe_rows()).await?;
         self.metrics.clock_skew.set(sighting.skew as f64);
-        if (sighting.skew != 0 || sighting.clock.is_none()) && !self.skew_reported {
-            tracing::warn!(
-                skew_seconds = sighting.skew,
-                "the collector's clock differs from ours; buckets are timed by the collector's"
-            );
-            self.skew_reported = true;
+        let differs = "the collector's clock differs from ours; buckets are timed by the collector's";
+        match (sighting.clock, sighting.skew) {
+            (Some(_), 0) => return Ok(sighting),
+            _ if self.skew_reported => return Ok(sighting),
+            (None, _) => tracing::warn!("{differs}: it is more than an hour behind"),
+            (_, skew_seconds) => tracing::warn!(skew_seconds, "{differs}"),
         }
+        self.skew_reported = true;
         Ok(sighting)
+    }
+
+    async fn width(&mut self, sighting: &Sighting) -> Result<Option<i64>> {
+        sweep::width(&mut self.client, self.reader.probe_rows(), sighting).await
     }
 }
 
@@ -84,10 +90,10 @@ impl Source for GoldmaneSource {
 
     async fn check(&mut self) -> Result<String> {
         let sighting = self.sight().await?;
+        let width = self.width(&sighting).await?;
         let address = &self.config.address;
-        let width = sighting
-            .width
-            .map_or_else(|| "no flows yet".to_owned(), |width| format!("buckets of {} s", width as f64 / 1e6));
+        let width =
+            width.map_or_else(|| "no flows yet".to_owned(), |width| format!("buckets of {} s", width as f64 / 1e6));
         let clock = match (sighting.clock, sighting.skew) {
             (None, _) => "its clock is more than an hour behind ours".to_owned(),
             (_, 0) => "its clock agrees with ours".to_owned(),

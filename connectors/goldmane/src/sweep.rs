@@ -79,18 +79,18 @@ impl Reader {
     }
 }
 
-/// What is known about a collector before the first bucket is read.
-#[derive(Clone, Copy, Debug)]
+/// What a look at a collector's clock shows.
+#[derive(Clone, Debug)]
 pub(crate) struct Sighting {
     /// Its clock; `None` while it refuses every moment we can name.
     pub(crate) clock: Option<ServerClock>,
     /// The clock's bound minus the local clock, in seconds, where it is beyond the limit.
     pub(crate) skew: i64,
-    /// Width of its buckets in microseconds; `None` while it has no flow.
-    pub(crate) width: Option<i64>,
+    /// The intervals of its newest flows.
+    newest: Vec<Span>,
 }
 
-/// Looks at the collector's clock and buckets with a few small requests.
+/// Looks at the collector's clock with a few small requests.
 pub(crate) async fn sight(client: &mut Client, probe_rows: i64) -> Result<Sighting> {
     let accepted = accepted_moment(client).await?;
     let newest = newest_rows(client, probe_rows).await?;
@@ -100,11 +100,7 @@ pub(crate) async fn sight(client: &mut Client, probe_rows: i64) -> Result<Sighti
     let behind = bound.filter(|b| *b < wall.plus(-2 * SKEW_LIMIT_SECS * 1_000_000));
     let ahead = bound.filter(|b| *b > wall.plus(SKEW_LIMIT_SECS * 1_000_000));
     let skew = behind.or(ahead).map_or(0, |b| b.secs() - wall.secs());
-    Ok(Sighting {
-        clock: bound.map(|b| ServerClock::new(b, seen)),
-        skew,
-        width: width(client, probe_rows, &newest).await?,
-    })
+    Ok(Sighting { clock: bound.map(|b| ServerClock::new(b, seen)), skew, newest })
 }
 
 /// The latest moment at or before the local time that the collector accepts as past.
@@ -134,11 +130,13 @@ async fn newest_rows(client: &mut Client, probe_rows: i64) -> Result<Vec<Span>> 
     Ok(Vec::new())
 }
 
-/// The one bucket that the newest flow begins with. A flow's interval spans several buckets where it
-/// was busy in several, so ranges of 1, 2, 4 ... seconds are asked for: whether or not a bucket cut
-/// short by the range's end counts as inside, one of them holds exactly one bucket.
-async fn width(client: &mut Client, probe_rows: i64, newest: &[Span]) -> Result<Option<i64>> {
-    let Some(mut bucket) = newest.iter().copied().max_by_key(|row| (row.start, -row.micros())) else {
+/// Width of the collector's buckets in microseconds; `None` while it has no flow.
+///
+/// It is that of the one bucket that the newest flow begins with. A flow's interval spans several
+/// buckets where it was busy in several, so ranges of 1, 2, 4 ... seconds are asked for: whether or
+/// not a bucket cut short by the range's end counts as inside, one of them holds exactly one bucket.
+pub(crate) async fn width(client: &mut Client, probe_rows: i64, sighting: &Sighting) -> Result<Option<i64>> {
+    let Some(mut bucket) = sighting.newest.iter().copied().max_by_key(|row| (row.start, -row.micros())) else {
         return Ok(None);
     };
     let mut length = 1_000_000;

@@ -2,8 +2,11 @@
 
 mod support;
 
+use std::time::Duration;
+
 use catchment_core::{ByteSize, Entry, EventTime, LogWriter as _, PartitionId, Purpose, Source as _};
 use catchment_goldmane::{Begin, Config, GoldmaneSource};
+use catchment_schemas::goldmane::FlowListRequest;
 use prometheus_client::registry::Registry;
 use support::{Collector, MemoryLog, config, flows, marks, now, run_until, source};
 
@@ -155,6 +158,23 @@ async fn buckets_that_a_restarted_collector_lost_before_they_were_read_are_gaps(
     let gaps = entries.iter().filter_map(|e| if let Entry::Gap(gap) = e { Some(gap) } else { None });
     let gaps: Vec<_> = gaps.map(|gap| (gap.reason.as_str(), gap.span.start.secs())).collect();
     assert_eq!(gaps, [("collector_restarted", lost), ("collector_restarted", cut)]);
+}
+
+#[tokio::test]
+async fn a_new_look_at_the_clock_asks_for_nothing_else() {
+    let collector = Collector::new(5);
+    collector.put(collector.bucket(2), "web", 1);
+    let address = format!("http://{}", collector.serve().await);
+    let asked = |what: fn(&FlowListRequest) -> bool| collector.state().requests.iter().filter(|r| what(r)).count();
+    let looks = || asked(|r| r.start_time_gte == -120);
+    let looked_again = async {
+        while looks() < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    run_until(config(&address), &MemoryLog::default(), looked_again).await;
+    // Ranges shorter than a bucket find out its width, once.
+    assert_eq!(asked(|r| r.start_time_lt == r.start_time_gte + 1), 1);
 }
 
 #[tokio::test]

@@ -31,7 +31,11 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "kafka client");
+        match error {
+            // Readers ask for it, and it is the end of what they came for.
+            KafkaError::Global(Code::PartitionEOF) => tracing::debug!(reason, "kafka client"),
+            error => tracing::warn!(%error, reason, "kafka client"),
+        }
     }
 }
 

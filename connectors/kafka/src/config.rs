@@ -89,6 +89,9 @@ const TUNED: [(&str, &str); 8] = [
     ("socket.timeout.ms", "30000"),
 ];
 
+/// Those of the settings above that are not a producer's alone.
+const OF_EVERY_CLIENT: [&str; 3] = ["client.id", "message.max.bytes", "socket.timeout.ms"];
+
 /// The largest record; a conversation with many policy traces can pass a broker's default of 1 MiB.
 pub(crate) const MAX_MESSAGE_BYTES: &str = "4194304";
 
@@ -163,11 +166,10 @@ impl Config {
     pub(crate) fn reader(&self, isolation: &str) -> ClientConfig {
         let mut config = self.client();
         // Producer settings would only be warned about.
-        for (key, _) in TUNED.iter().filter(|(key, _)| key.starts_with("queue.") || key.starts_with("linger")) {
+        for (key, _) in TUNED.iter().filter(|(key, _)| !OF_EVERY_CLIENT.contains(key)) {
             config.remove(key);
         }
         config
-            .remove("compression.type")
             .set("group.id", "catchment-cursor")
             .set("isolation.level", isolation)
             .set("enable.auto.commit", "false")

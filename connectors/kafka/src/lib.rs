@@ -24,6 +24,7 @@
 mod chunk;
 mod client;
 mod config;
+mod count;
 mod cursor;
 mod key;
 mod metrics;
@@ -32,4 +33,5 @@ mod sink;
 mod topics;
 
 pub use config::Config;
+pub use count::count_rows;
 pub use sink::KafkaSink;

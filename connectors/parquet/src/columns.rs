@@ -1,7 +1,6 @@
 //! Named Arrow columns, gathered in any order and put into the order of the column table.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::builder::StringBuilder;
@@ -13,6 +12,7 @@ use arrow_array::{
 use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_schema::{DataType, FieldRef, Fields, Schema};
 use catchment_core::{Error, EventTime, Result};
+use foldhash::{HashMap, HashMapExt as _};
 
 /// Columns of a dataset or members of a record, by name.
 #[derive(Default)]

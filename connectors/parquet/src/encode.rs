@@ -34,8 +34,8 @@ pub(crate) fn conversations(stream: &StreamId, rows: &[&Windowed<Conversation>])
     out.add("expected_halves", optional_counts(rows.iter().map(|r| r.row.expected_halves.map(u64::from))));
     out.add("verdict_agreement", text(rows.iter().map(|r| Some(r.row.agreement.as_str()))));
     out.add("symmetry", text(rows.iter().map(|r| Some(r.row.symmetry.as_str()))));
-    views(&mut out, SRC, &rows.iter().map(|r| r.row.source_view()).collect::<Vec<_>>());
-    views(&mut out, DST, &rows.iter().map(|r| r.row.dest_view()).collect::<Vec<_>>());
+    views(&mut out, View::SRC, &rows.iter().map(|r| r.row.source_view()).collect::<Vec<_>>());
+    views(&mut out, View::DST, &rows.iter().map(|r| r.row.dest_view()).collect::<Vec<_>>());
     out.add("halves", halves(schema.fields(), rows)?);
     out.add("coverage", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.coverage))));
     out.into_batch(schema)
@@ -122,13 +122,9 @@ fn counters<'a>(out: &mut Columns, rows: impl Iterator<Item = (&'a Counters, boo
     out.add("num_connections_live", connections(|c| c.live));
 }
 
-/// The columns of a reporter's view, in the order of [`View::members`].
-const SRC: [&str; 4] = ["src_request_packets", "src_request_bytes", "src_reply_packets", "src_reply_bytes"];
-const DST: [&str; 4] = ["dst_request_packets", "dst_request_bytes", "dst_reply_packets", "dst_reply_bytes"];
-
 fn views(out: &mut Columns, names: [&'static str; 4], views: &[View]) {
     for (i, name) in names.into_iter().enumerate() {
-        out.add(name, optional_counts(views.iter().map(|v| v.members()[i].1)));
+        out.add(name, optional_counts(views.iter().map(|v| v.values()[i])));
     }
 }
 

@@ -1,23 +1,21 @@
 //! A dataset of a group as Parquet files: sorted, split, described in their footers.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use bytes::Bytes;
-use catchment_core::json::RowWriter;
-use catchment_core::{ClosedWindow, Conversation, Error, EventTime, FlowRow, KeyRecord, Result};
+use catchment_core::{Error, KeyRecord, Result};
 use catchment_schemas::{Dataset, SCHEMA_VERSION};
+use foldhash::HashMap;
 use object_store::path::Path;
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{KeyValue, ParquetMetaData, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use sha2::{Digest, Sha256};
 
-use crate::encode;
 use crate::group::{Group, Windowed};
-use crate::name;
+use crate::keys::Distinct;
+use crate::{digest, encode, name};
 
 /// Rejected records carry up to 4 KiB of text each: this many keep a column within 32-bit offsets.
 const MAX_REJECTS: usize = 100_000;
@@ -49,39 +47,56 @@ pub(crate) fn files(layout: &Layout, group: &Group, dataset: Dataset) -> Result<
     let pages = Pages { layout, group, dataset };
     let stream = &group.stream;
     match dataset {
-        Dataset::Flows => {
-            pages.write(&by_names(&group.flows, |r| &r.key), |p| encode::flows(stream, p), flow_json(group))
-        }
+        Dataset::Flows => pages.write(&by_names(&group.flows, |r| &r.key), |p| encode::flows(stream, p), digest::flow),
         Dataset::Conversations => {
             let rows = by_names(&group.conversations, |r| &r.key);
-            pages.write(&rows, |p| encode::conversations(stream, p), conversation_json(group))
+            pages.write(&rows, |p| encode::conversations(stream, p), digest::conversation)
         }
         Dataset::Late => {
             let mut rows: Vec<_> = group.late.iter().collect();
             rows.sort_by_key(|r| (r.flow.key.names(), r.window.start, &r.flow.key.canonical, r.position, r.index));
-            pages.write(&rows, |p| encode::late(stream, p), side_json(group, RowWriter::late))
+            pages.write(&rows, |p| encode::late(stream, p), digest::late)
         }
         Dataset::Rejects => {
             let mut rows: Vec<_> = group.rejects.iter().collect();
             rows.sort_by_key(|r| (r.position, r.index));
-            pages.write(&rows, |p| encode::rejects(stream, p), side_json(group, RowWriter::reject))
+            pages.write(&rows, |p| encode::rejects(stream, p), digest::reject)
         }
         Dataset::Gaps => {
             let mut rows: Vec<_> = group.gaps.iter().collect();
             rows.sort_by_key(|r| r.position);
-            pages.write(&rows, |p| encode::gaps(stream, p), side_json(group, RowWriter::gap))
+            pages.write(&rows, |p| encode::gaps(stream, p), digest::gap)
         }
     }
 }
 
 /// The contract's order: both ends' names, then time, then whatever else tells keys apart.
 fn by_names<R>(rows: &[Windowed<R>], key: fn(&R) -> &Arc<KeyRecord>) -> Vec<&Windowed<R>> {
+    let ranks = ranks(rows.iter().map(|r| key(&r.row)));
     let mut rows: Vec<_> = rows.iter().collect();
-    rows.sort_by_key(|r| {
-        let key = key(&r.row);
-        (key.names(), r.span.start, &key.canonical)
+    rows.sort_by_cached_key(|r| {
+        let [names, whole] = ranks[&Arc::as_ptr(key(&r.row))];
+        (names, r.span.start, whole)
     });
     rows
+}
+
+/// The places of each key among all, by names and as a whole. A key has a row in every window, so
+/// its bytes are compared once a file instead of once a row.
+fn ranks<'a>(keys: impl Iterator<Item = &'a Arc<KeyRecord>>) -> HashMap<*const KeyRecord, [u32; 2]> {
+    let distinct = Distinct::of(keys);
+    let mut sorted = distinct.items;
+    sorted.sort_unstable_by(|a, b| a.canonical.cmp(&b.canonical));
+    let mut rank = [0, 0];
+    let mut before: Option<&KeyRecord> = None;
+    let ranked = sorted.into_iter().map(|key| {
+        if let Some(before) = before.replace(key) {
+            rank[0] += u32::from(before.names() != key.names());
+            rank[1] += u32::from(!before.same_key(key));
+        }
+        (std::ptr::from_ref(key), rank)
+    });
+    ranked.collect()
 }
 
 struct Pages<'a> {
@@ -96,11 +111,11 @@ impl Pages<'_> {
         &self,
         rows: &[&R],
         batch: impl Fn(&[&R]) -> Result<RecordBatch>,
-        json: impl Fn(&mut Vec<u8>, &R),
+        facts: fn(&mut Vec<u8>, &R),
     ) -> Result<Vec<File>> {
         let limit = if self.dataset == Dataset::Rejects { MAX_REJECTS } else { usize::MAX };
         let parts = rows.chunks(self.layout.max_rows.min(limit));
-        parts.enumerate().map(|(seq, part)| self.file(seq, &batch(part)?, digest(part, &json))).collect()
+        parts.enumerate().map(|(seq, part)| self.file(seq, &batch(part)?, digest::of(part, facts))).collect()
     }
 
     fn file(&self, seq: usize, batch: &RecordBatch, digest: String) -> Result<File> {
@@ -166,56 +181,6 @@ fn write(batch: &RecordBatch, properties: WriterProperties) -> parquet::errors::
     writer.write(batch)?;
     writer.close()?;
     Ok(bytes)
-}
-
-// === the digest of rows: over their JSON form, which any reader can make again ===
-
-fn digest<R>(rows: &[&R], json: impl Fn(&mut Vec<u8>, &R)) -> String {
-    let mut hasher = Sha256::new();
-    let mut line = Vec::with_capacity(2048);
-    for row in rows {
-        line.clear();
-        json(&mut line, row);
-        line.push(b'\n');
-        hasher.update(&line);
-    }
-    format!("sha256:{:x}", hasher.finalize())
-}
-
-/// Writers for the rows of a group's windows: what a window's rows share is rendered once.
-struct WindowWriters(HashMap<EventTime, RowWriter>);
-
-impl WindowWriters {
-    fn of<R>(group: &Group, rows: &[Windowed<R>]) -> Self {
-        let mut writers = HashMap::new();
-        for row in rows {
-            writers.entry(row.span.start).or_insert_with(|| {
-                let (span, coverage) = (row.span, row.coverage);
-                let window = ClosedWindow { span, coverage, flows: Vec::new(), conversations: Vec::new() };
-                RowWriter::for_window(&group.stream, &window)
-            });
-        }
-        Self(writers)
-    }
-
-    fn writer<R>(&self, row: &Windowed<R>) -> &RowWriter {
-        self.0.get(&row.span.start).expect("every row's window has a writer")
-    }
-}
-
-fn flow_json(group: &Group) -> impl Fn(&mut Vec<u8>, &Windowed<FlowRow>) {
-    let writers = WindowWriters::of(group, &group.flows);
-    move |out, row| writers.writer(row).flow(out, &row.row)
-}
-
-fn conversation_json(group: &Group) -> impl Fn(&mut Vec<u8>, &Windowed<Conversation>) {
-    let writers = WindowWriters::of(group, &group.conversations);
-    move |out, row| writers.writer(row).conversation(out, &row.row)
-}
-
-fn side_json<R>(group: &Group, write: fn(&RowWriter, &mut Vec<u8>, &R)) -> impl Fn(&mut Vec<u8>, &R) {
-    let writer = RowWriter::for_side_doors(&group.stream);
-    move |out, row| write(&writer, out, row)
 }
 
 /// The digest a footer tells.

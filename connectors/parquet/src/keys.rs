@@ -1,7 +1,6 @@
 //! Columns that belong to a key, a trace or a label set: made once per distinct one and spread
 //! over the rows by number, so that a row costs no hashing of text.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, UInt32Array};
@@ -9,6 +8,7 @@ use arrow_buffer::NullBuffer;
 use arrow_schema::{FieldRef, Fields};
 use catchment_core::{Endpoint, Error, KeyRecord, Labels, PolicyHit, PolicyRef, Result, Service, Trace, VerdictReason};
 use catchment_schemas::goldmane::names;
+use foldhash::{HashMap, HashMapExt as _};
 
 use crate::columns::{Columns, free_text, item_of, lists, members_of, text};
 
@@ -35,6 +35,13 @@ impl<'a, T> Distinct<'a, T> {
 
     fn iter(&self) -> impl Iterator<Item = &'a T> + Clone + '_ {
         self.items.iter().copied()
+    }
+
+    /// The distinct values that the items share in turn, spread over the same rows.
+    fn through<U>(&self, pick: impl Fn(&'a T) -> &'a Arc<U>) -> Distinct<'a, U> {
+        let of_items = Distinct::of(self.items.iter().map(|item| pick(item)));
+        let rows = self.rows.values().iter().map(|item| of_items.rows.value(*item as usize));
+        Distinct { items: of_items.items, rows: UInt32Array::from_iter_values(rows) }
     }
 
     /// One value per row, from one value per distinct item.
@@ -91,15 +98,15 @@ fn service(out: &mut Columns, keys: &Keys<'_>) -> Result<()> {
     keys.add(out, "dest_service_port", &(Arc::new(ports) as ArrayRef))
 }
 
+/// Keys share few traces, and a trace has many columns.
 fn trace(out: &mut Columns, keys: &Keys<'_>, fields: &Fields) -> Result<()> {
-    let traces = || keys.iter().map(|k| &*k.key.trace);
-    keys.add(out, "enforced_policy", &text(traces().map(Trace::enforced_policy)))?;
-    keys.add(out, "enforced_tier", &text(traces().map(|t| t.enforced_tier().map(|w| &**w))))?;
-    keys.add(out, "verdict_reason", &text(traces().map(|t| t.verdict_reason().map(VerdictReason::as_str))))?;
-    keys.add(out, "pending_action", &text(traces().map(|t| t.pending_action().and_then(names::action))))?;
-    let traces: Vec<_> = traces().collect();
-    keys.add(out, "enforced_policies", &enforced(&traces, fields)?)?;
-    keys.add(out, "pending_policies", &pending(&traces, fields)?)
+    let traces = keys.through(|k| &k.key.trace);
+    traces.add(out, "enforced_policy", &text(traces.iter().map(Trace::enforced_policy)))?;
+    traces.add(out, "enforced_tier", &text(traces.iter().map(|t| t.enforced_tier().map(|w| &**w))))?;
+    traces.add(out, "verdict_reason", &text(traces.iter().map(|t| t.verdict_reason().map(VerdictReason::as_str))))?;
+    traces.add(out, "pending_action", &text(traces.iter().map(|t| t.pending_action().and_then(names::action))))?;
+    traces.add(out, "enforced_policies", &enforced(&traces.items, fields)?)?;
+    traces.add(out, "pending_policies", &pending(&traces.items, fields)?)
 }
 
 /// The enforced hits of each trace; `fields` are those of the record that holds the list.

@@ -9,7 +9,9 @@
 
 mod columns;
 mod config;
+mod count;
 mod cursor;
+mod digest;
 mod encode;
 mod fault;
 mod file;
@@ -21,4 +23,5 @@ mod sink;
 mod store;
 
 pub use config::{Config, DatasetName, S3};
+pub use count::{Counted, count_rows};
 pub use sink::ParquetSink;

@@ -20,6 +20,7 @@ mod cluster;
 mod dice;
 mod draw;
 mod filter;
+mod judge;
 mod labels;
 mod ledger;
 mod options;
@@ -31,6 +32,7 @@ mod server;
 mod traffic;
 mod world;
 
+pub use judge::{Verdict, judge};
 pub use labels::LabelsId;
 pub use options::Options;
 pub use ring::{BUCKET_SECS, EndLabels, KeySlot, Ring, Tally, bucket_of};

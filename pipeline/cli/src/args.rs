@@ -18,6 +18,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Read flows, fold them into windows, publish them
     Run(RunArgs),
+    /// Show the whole line over a simulated cluster: windows, Kafka, Parquet, and the comparison with the truth
+    Demo(DemoArgs),
     /// Start a simulated collector over a simulated cluster
     Simulate(SimulateArgs),
     /// Validate a configuration, connect to everything it names, and say what was found
@@ -89,6 +91,32 @@ pub(crate) enum DatasetArg {
     Late,
     Rejects,
     Gaps,
+}
+
+#[derive(ClapArgs)]
+#[command(after_help = "\
+Examples:
+  catchment demo
+  catchment demo --kafka 127.0.0.1:9092 --seconds 120")]
+pub(crate) struct DemoArgs {
+    /// A broker to publish to as well; plaintext
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) kafka: Option<String>,
+    /// Where everything is kept; an earlier demo in it is removed
+    #[arg(long, default_value = "catchment-demo")]
+    pub(crate) dir: PathBuf,
+    /// How long to run
+    #[arg(long, env = "DEMO_SECONDS", default_value_t = 60)]
+    pub(crate) seconds: u64,
+    /// The same seed gives the same cluster
+    #[arg(long, default_value_t = 7)]
+    pub(crate) seed: u64,
+    /// Reports per second of event time, all nodes together
+    #[arg(long, default_value_t = 200)]
+    pub(crate) flows_per_second: u32,
+    /// Seconds of event time per second of wall time
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) speed: f64,
 }
 
 #[derive(ClapArgs)]

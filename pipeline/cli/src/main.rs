@@ -3,11 +3,13 @@
 mod args;
 mod check;
 mod config;
+mod demo;
 mod run;
 mod schema;
 mod simulate;
 mod wiring;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use args::{Args, Command, ConfigCommand};
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
 fn command(command: Command) -> Result<()> {
     match command {
         Command::Run(args) => run::run(&args),
+        Command::Demo(args) => demo::demo(&args),
         Command::Simulate(args) => simulate::simulate(args.target),
         Command::Check(args) => check::check(&args.config),
         Command::Schema(args) => schema::schema(&args),
@@ -65,6 +68,7 @@ fn start_log(config: &LogConfig) -> Result<()> {
     let filter = EnvFilter::try_new(&level)
         .map_err(|e| Error::user(format!("`{level}` is no log level; write info, debug or a filter")).caused_by(e))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let log = log.with_ansi(std::io::stderr().is_terminal());
     match config.format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

@@ -1,10 +1,11 @@
 //! `catchment run`.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use catchment_core::{Error, Result};
 use catchment_runtime::metrics::{self, Readiness};
-use catchment_runtime::pipeline;
+use catchment_runtime::pipeline::{self, Stream};
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -24,34 +25,52 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
 
 fn start(config: &Config, serve_metrics: bool) -> Result<()> {
     crate::start_log(&config.log)?;
-    crate::tokio_runtime()?.block_on(run_streams(config, serve_metrics))
+    crate::tokio_runtime()?.block_on(run_config(config, serve_metrics))
 }
 
-async fn run_streams(config: &Config, serve_metrics: bool) -> Result<()> {
+async fn run_config(config: &Config, serve_metrics: bool) -> Result<()> {
     let mut registry = Registry::with_prefix("catchment");
-    let ready = Readiness::default();
-    let (stop, stopped) = watch::channel(false);
     let streams = wiring::streams(config, &mut registry)?;
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        if stop_signal().await.is_ok() {
+            tracing::info!("stopping after the epoch in hand; again to stop at once");
+        }
+        stop_now_and_exit_on_signal(stop).await;
+    });
+    run_streams(streams, registry, serve_metrics.then_some(config.http.listen), stopped).await
+}
+
+/// Runs the streams until they end or `stopped` is set; serves what they count at `metrics`.
+pub(crate) async fn run_streams(
+    streams: Vec<Stream>,
+    mut registry: Registry,
+    metrics: Option<SocketAddr>,
+    stopped: watch::Receiver<bool>,
+) -> Result<()> {
+    let ready = Readiness::default();
     let mut running = JoinSet::new();
     for stream in streams {
         running.spawn(pipeline::run(stream, &mut registry, ready.clone(), stopped.clone()));
     }
-    if serve_metrics {
-        let address = metrics::serve(config.http.listen, registry, ready).await?;
-        tracing::info!(cluster = config.cluster, metrics = %format!("http://{address}/metrics"), "running");
+    if let Some(listen) = metrics {
+        let address = metrics::serve(listen, registry, ready).await?;
+        tracing::info!(metrics = %format!("http://{address}/metrics"), "running");
     }
-    tokio::spawn(async move {
-        if stop_signal().await.is_ok() {
-            tracing::info!("stopping after the epoch in hand; again to stop at once");
-            let _ = stop.send(true);
-        }
-        let _ = stop_signal().await;
-        std::process::exit(130);
-    });
     while let Some(ended) = running.join_next().await {
         ended.map_err(|e| Error::internal("a stream panicked").caused_by(e))??;
     }
     Ok(())
+}
+
+/// Exit code of a process that was asked twice to stop.
+const STOPPED_AT_ONCE: i32 = 130;
+
+/// Asks everything to stop; a further signal ends the process on the spot.
+pub(crate) async fn stop_now_and_exit_on_signal(stop: watch::Sender<bool>) {
+    let _ = stop.send(true);
+    let _ = stop_signal().await;
+    std::process::exit(STOPPED_AT_ONCE);
 }
 
 /// Resolves at the first interrupt or termination.

@@ -11,7 +11,7 @@ use catchment_schemas::goldmane::names;
 use crate::key::{Endpoint, PolicyHit, PolicyRef, Service};
 use crate::{
     ClosedWindow, Conversation, Counters, Epoch, EventTime, FlowKey, FlowRow, GapRow, Half, LateRow, RejectRow, Span,
-    StreamId, Trace,
+    StreamId, Trace, View,
 };
 
 /// The members that all rows of one dataset and window share.
@@ -54,9 +54,9 @@ impl RowWriter {
         optional_int_member(out, "expected_halves", row.expected_halves.map(u64::from));
         text_member(out, "verdict_agreement", Some(row.agreement.as_str()));
         text_member(out, "symmetry", Some(row.symmetry.as_str()));
-        for (view, prefix) in [(row.source_view(), "src"), (row.dest_view(), "dst")] {
-            for (name, value) in view.members() {
-                optional_int_member(out, &format!("{prefix}_{name}"), value);
+        for (names, view) in [(View::SRC, row.source_view()), (View::DST, row.dest_view())] {
+            for (name, value) in names.into_iter().zip(view.values()) {
+                optional_int_member(out, name, value);
             }
         }
         member(out, "halves");
@@ -149,15 +149,17 @@ pub fn key_members(key: &FlowKey, flow_id: u128) -> (Box<str>, usize) {
     (into_json(out), conversation)
 }
 
-/// The members of a trace: `"enforced_policy":...,"pending_policies":[...],`.
-pub fn trace_members(trace: &Trace) -> Box<str> {
+/// The members of a trace: `"enforced_policy":...,"pending_policies":[...],` and where the two lists
+/// of hits begin.
+pub fn trace_members(trace: &Trace) -> (Box<str>, usize) {
     let mut out = Vec::with_capacity(512);
     text_member(&mut out, "enforced_policy", trace.enforced_policy().as_deref());
     text_member(&mut out, "enforced_tier", trace.enforced_tier().map(|t| &**t));
     text_member(&mut out, "verdict_reason", trace.verdict_reason().map(crate::VerdictReason::as_str));
     text_member(&mut out, "pending_action", trace.pending_action().and_then(names::action).as_deref());
+    let hits = out.len();
     hits_members(&mut out, trace);
-    into_json(out)
+    (into_json(out), hits)
 }
 
 fn into_json(bytes: Vec<u8>) -> Box<str> {
@@ -227,7 +229,7 @@ fn half(out: &mut Vec<u8>, half: &Half) {
 
 fn traces(out: &mut Vec<u8>, trace: &Arc<Trace>) {
     out.push(b'{');
-    hits_members(out, trace);
+    out.extend_from_slice(trace.hits_json().as_bytes());
     end_object(out);
 }
 

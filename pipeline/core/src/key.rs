@@ -91,6 +91,8 @@ pub struct Trace {
     pub canonical: Box<[u8]>,
     /// The trace's members of a JSON row, `"enforced_policy":...,"pending_policies":[...]`.
     pub json: Box<str>,
+    /// Where the two lists of hits begin in `json`.
+    hits_at: u32,
 }
 
 /// Why a flow was allowed or denied.
@@ -123,9 +125,15 @@ impl Trace {
         let mut canonical = Encoder::default();
         canonical.hits(&enforced);
         canonical.hits(&pending);
-        let mut trace = Self { enforced, pending, canonical: canonical.0.into(), json: "".into() };
-        trace.json = json::trace_members(&trace);
+        let mut trace = Self { enforced, pending, canonical: canonical.0.into(), json: "".into(), hits_at: 0 };
+        let (json, hits_at) = json::trace_members(&trace);
+        (trace.json, trace.hits_at) = (json, hits_at as u32);
         trace
+    }
+
+    /// The members `"enforced_policies":[...],"pending_policies":[...],` of a JSON row.
+    pub fn hits_json(&self) -> &str {
+        &self.json[self.hits_at as usize..]
     }
 
     fn deciding(&self) -> Option<&PolicyHit> {
@@ -239,6 +247,9 @@ pub struct KeyRecord {
     pub conversation_len: u32,
     /// Length of the prefix without the policy trace.
     pub traceless_len: u32,
+    /// Hashes of those two prefixes: neighbours in a sorted window differ in nearly every case, and
+    /// a hash says so without a look at the bytes.
+    pub prefix_hashes: [u64; 2],
     /// Whether the source carries connection counts; where it does not they are NULL, not 0.
     pub has_connections: bool,
     /// The key's members of a JSON row, `"source_namespace":...,"action":...,"flow_id":...`.
@@ -266,6 +277,8 @@ impl KeyRecord {
         bytes.service(&key.service);
         bytes.0.push(u8::from(has_connections));
         let traceless_len = bytes.0.len() as u32;
+        let prefix_hashes =
+            [conversation_len, traceless_len].map(|len| xxhash_rust::xxh3::xxh3_64(&bytes.0[..len as usize]));
         bytes.0.extend_from_slice(&key.trace.canonical);
         let flow_id = xxhash_rust::xxh3::xxh3_128(&bytes.0);
         let (json, conversation_json_len) = json::key_members(&key, flow_id);
@@ -275,11 +288,17 @@ impl KeyRecord {
             names_len,
             conversation_len,
             traceless_len,
+            prefix_hashes,
             has_connections,
             json,
             conversation_json_len: conversation_json_len as u32,
             flow_id,
         }
+    }
+
+    /// Whether both are one key.
+    pub fn same_key(&self, other: &Self) -> bool {
+        self.flow_id == other.flow_id && self.canonical == other.canonical
     }
 
     /// The bytes that order rows by source namespace, source name, destination namespace and name.
@@ -295,6 +314,16 @@ impl KeyRecord {
     /// The bytes of the key without its policy trace.
     pub fn traceless(&self) -> &[u8] {
         &self.canonical[..self.traceless_len as usize]
+    }
+
+    /// Whether both belong to one conversation.
+    pub fn same_conversation(&self, other: &Self) -> bool {
+        self.prefix_hashes[0] == other.prefix_hashes[0] && self.conversation() == other.conversation()
+    }
+
+    /// Whether both differ by the policy trace at most.
+    pub fn same_but_for_trace(&self, other: &Self) -> bool {
+        self.prefix_hashes[1] == other.prefix_hashes[1] && self.traceless() == other.traceless()
     }
 
     /// The conversation's members of a JSON row.

@@ -267,14 +267,15 @@ pub struct Exchange {
 }
 
 impl View {
-    /// The view's columns without their `src_` or `dst_`, in table order.
-    pub fn members(&self) -> [(&'static str, Option<u64>); 4] {
-        [
-            ("request_packets", self.seen.map(|e| e.request_packets)),
-            ("request_bytes", self.seen.map(|e| e.request_bytes)),
-            ("reply_packets", self.seen.map(|e| e.reply_packets)),
-            ("reply_bytes", self.seen.map(|e| e.reply_bytes)),
-        ]
+    /// The view's columns for a source, in table order.
+    pub const SRC: [&str; 4] = ["src_request_packets", "src_request_bytes", "src_reply_packets", "src_reply_bytes"];
+    /// The view's columns for a destination, in table order.
+    pub const DST: [&str; 4] = ["dst_request_packets", "dst_request_bytes", "dst_reply_packets", "dst_reply_bytes"];
+
+    /// What the columns hold.
+    pub fn values(&self) -> [Option<u64>; 4] {
+        let values = |e: Exchange| [e.request_packets, e.request_bytes, e.reply_packets, e.reply_bytes];
+        self.seen.map_or([None; 4], |seen| values(seen).map(Some))
     }
 }
 

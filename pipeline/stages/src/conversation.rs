@@ -27,11 +27,15 @@ impl Conversations {
             _ => Vec::new(),
         };
         let mut previous = previous.iter().peekable();
-        let mut conversations = Vec::new();
-        for rows in rows.chunk_by(|a, b| a.key.conversation() == b.key.conversation()) {
-            let id = rows[0].key.conversation();
-            while previous.next_if(|seen| seen.key.conversation() < id).is_some() {}
-            let before = previous.next_if(|seen| seen.key.conversation() == id);
+        // Most conversations have two halves.
+        let mut conversations = Vec::with_capacity(rows.len() / 2);
+        for rows in rows.chunk_by(|a, b| a.key.same_conversation(&b.key)) {
+            let key = &rows[0].key;
+            let mut before = previous.next_if(|seen| seen.key.same_conversation(key));
+            if before.is_none() {
+                while previous.next_if(|seen| seen.key.conversation() < key.conversation()).is_some() {}
+                before = previous.next_if(|seen| seen.key.same_conversation(key));
+            }
             conversations.push(conversation(rows, before));
         }
         self.previous = Some((span, conversations.iter().map(Seen::of).collect()));

@@ -319,8 +319,6 @@ fn record_ends(flows: &FlowsEntry) -> Vec<usize> {
     let payload = &flows.payload;
     match flows.encoding {
         Encoding::GoldmaneList => FlowSlices::new(payload).ends().collect(),
-        Encoding::JsonLines => {
-            payload.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1).collect()
-        }
+        Encoding::JsonLines => memchr::memchr_iter(b'\n', payload).map(|at| at + 1).collect(),
     }
 }

@@ -9,70 +9,96 @@ use std::borrow::Cow;
 use catchment_core::EventTime;
 use catchment_schemas::goldmane::{self, Action, EndpointType, PolicyKind, Reporter};
 use serde::Deserialize;
-use sonic_rs::{LazyValue, to_object_iter};
 
+use crate::json_scan::{Broken, members};
 use crate::record::{Fault, Numbers};
 
 /// Reads one line. `identity` is cleared and receives the identity bytes.
 pub(crate) fn scan(line: &[u8], identity: &mut Vec<u8>) -> Result<Numbers, Fault> {
     identity.clear();
     let mut numbers = Numbers::default();
-    scan_object(line, &mut numbers, identity)?;
+    members(line, |name, value| {
+        if *name == *b"flow" && value.first() == Some(&b'{') {
+            return members(value, |name, value| scan_member(&name, value, &mut numbers, identity));
+        }
+        scan_member(&name, value, &mut numbers, identity)
+    })?;
     Ok(numbers)
 }
 
-fn scan_object(object: &[u8], numbers: &mut Numbers, identity: &mut Vec<u8>) -> Result<(), Fault> {
-    for member in to_object_iter(object) {
-        let (name, value) = member.map_err(|e| malformed(&e.to_string()))?;
-        match &*name {
-            "flow" => scan_object(value.as_raw_str().as_bytes(), numbers, identity)?,
-            "id" => {}
-            "start_time" | "startTime" => numbers.start = time(&value)?,
-            "end_time" | "endTime" => numbers.end = time(&value)?,
-            _ => {
-                if let Some(counter) = counter(&name, numbers) {
-                    *counter = int(&name, &value)?;
-                } else {
-                    identity.extend_from_slice(name.as_bytes());
-                    identity.push(b':');
-                    identity.extend_from_slice(value.as_raw_str().as_bytes());
-                    identity.push(b'\n');
-                }
+fn scan_member(name: &[u8], value: &[u8], numbers: &mut Numbers, identity: &mut Vec<u8>) -> Result<(), Fault> {
+    match name {
+        b"id" => {}
+        b"start_time" | b"startTime" => numbers.start = time(value)?,
+        b"end_time" | b"endTime" => numbers.end = time(value)?,
+        _ => {
+            if let Some(counter) = counter(name, numbers) {
+                *counter = int(name, value)?;
+            } else {
+                identity.extend_from_slice(name);
+                identity.push(b':');
+                identity.extend_from_slice(value);
+                identity.push(b'\n');
             }
         }
     }
     Ok(())
 }
 
-fn counter<'n>(name: &str, numbers: &'n mut Numbers) -> Option<&'n mut i64> {
+fn counter<'n>(name: &[u8], numbers: &'n mut Numbers) -> Option<&'n mut i64> {
     Some(match name {
-        "packets_in" | "packetsIn" => &mut numbers.packets_in,
-        "packets_out" | "packetsOut" => &mut numbers.packets_out,
-        "bytes_in" | "bytesIn" => &mut numbers.bytes_in,
-        "bytes_out" | "bytesOut" => &mut numbers.bytes_out,
-        "num_connections_started" | "numConnectionsStarted" => &mut numbers.started,
-        "num_connections_completed" | "numConnectionsCompleted" => &mut numbers.completed,
-        "num_connections_live" | "numConnectionsLive" => &mut numbers.live,
+        b"packets_in" | b"packetsIn" => &mut numbers.packets_in,
+        b"packets_out" | b"packetsOut" => &mut numbers.packets_out,
+        b"bytes_in" | b"bytesIn" => &mut numbers.bytes_in,
+        b"bytes_out" | b"bytesOut" => &mut numbers.bytes_out,
+        b"num_connections_started" | b"numConnectionsStarted" => &mut numbers.started,
+        b"num_connections_completed" | b"numConnectionsCompleted" => &mut numbers.completed,
+        b"num_connections_live" | b"numConnectionsLive" => &mut numbers.live,
         _ => return None,
     })
 }
 
 /// Numbers stand bare, or quoted as proto3 JSON writes 64-bit integers.
-fn int(name: &str, value: &LazyValue<'_>) -> Result<i64, Fault> {
-    let text = value.as_raw_str().trim_matches('"');
-    text.parse().map_err(|_| Fault::new("bad_number", format!("`{name}` is `{text}`; write a whole number below 2^63")))
+fn int(name: &[u8], value: &[u8]) -> Result<i64, Fault> {
+    whole_number(unquoted(value)).ok_or_else(|| {
+        let (name, text) = (String::from_utf8_lossy(name), String::from_utf8_lossy(unquoted(value)));
+        Fault::new("bad_number", format!("`{name}` is `{text}`; write a whole number below 2^63"))
+    })
 }
 
 /// Seconds, or RFC 3339.
-fn time(value: &LazyValue<'_>) -> Result<EventTime, Fault> {
-    let text = value.as_raw_str().trim_matches('"');
-    let seconds = || text.parse().ok().map(EventTime::from_secs);
-    seconds().or_else(|| EventTime::parse_rfc3339(text)).ok_or_else(|| {
+fn time(value: &[u8]) -> Result<EventTime, Fault> {
+    let text = unquoted(value);
+    if let Some(seconds) = whole_number(text) {
+        return Ok(EventTime::from_secs(seconds));
+    }
+    let text = String::from_utf8_lossy(text);
+    EventTime::parse_rfc3339(&text).ok_or_else(|| {
         Fault::new(
             "bad_time",
             format!("`{text}` is no time; write Unix seconds or RFC 3339, like 2026-01-01T00:00:00Z"),
         )
     })
+}
+
+fn unquoted(value: &[u8]) -> &[u8] {
+    value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value)
+}
+
+/// Digits that any 64-bit number has room for.
+const SHORT: usize = 18;
+
+fn whole_number(text: &[u8]) -> Option<i64> {
+    if (1..=SHORT).contains(&text.len()) && text.iter().all(u8::is_ascii_digit) {
+        return Some(text.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')));
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+impl From<Broken> for Fault {
+    fn from(Broken { at, expected }: Broken) -> Self {
+        malformed(&format!("byte {at}: {expected} is missing"))
+    }
 }
 
 fn malformed(error: &str) -> Fault {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use catchment_core::{EventTime, FlowKey, KeyRecord, Labels, PolicyHit, Trace};
 use hashbrown::HashTable;
-use xxhash_rust::xxh3::xxh3_128_with_seed;
+use xxhash_rust::xxh3::{xxh3_64_with_secret, xxh3_64_with_seed, xxh3_128_with_secret};
 
 /// A key with its labels: what one run of raw bytes stands for.
 #[derive(Clone, Debug)]
@@ -19,7 +19,18 @@ pub(crate) struct Identity {
     pub(crate) dest_labels: Arc<Labels>,
 }
 
-/// 128 bits of raw identity bytes under seeds of this process. One half finds, the other confirms.
+/// What a hash is mixed with. Made once: with a bare seed every hash would make it anew.
+type Secret = [u8; 192];
+
+fn secret(seeds: [u64; 2]) -> Secret {
+    let mut secret = [0; 192];
+    for (i, word) in secret.chunks_exact_mut(8).enumerate() {
+        word.copy_from_slice(&xxh3_64_with_seed(&[i as u8], seeds[i % 2]).to_le_bytes());
+    }
+    secret
+}
+
+/// 128 bits of raw identity bytes under a secret of this process. One half finds, the other confirms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RawHash {
     find: u64,
@@ -35,7 +46,7 @@ struct Slot {
 
 /// Ids of the identities seen by one shard.
 pub(crate) struct KeyTable {
-    seeds: [u64; 2],
+    secret: Secret,
     index: HashTable<u32>,
     slots: Vec<Slot>,
     free: Vec<u32>,
@@ -56,7 +67,7 @@ impl Default for KeyTable {
 impl KeyTable {
     pub(crate) fn with_seeds(seeds: [u64; 2]) -> Self {
         Self {
-            seeds,
+            secret: secret(seeds),
             index: HashTable::new(),
             slots: Vec::new(),
             free: Vec::new(),
@@ -76,14 +87,12 @@ impl KeyTable {
         self.slots.len() - self.free.len()
     }
 
+    /// A key has few label sets, so 64 bits tell those of one key apart.
     #[inline]
     pub(crate) fn hash(&self, key: &[u8], labels: &[u8]) -> RawHash {
-        let key = xxh3_128_with_seed(key, self.seeds[0]);
-        let labels = xxh3_128_with_seed(labels, self.seeds[1]);
-        RawHash {
-            find: (key as u64) ^ (labels as u64),
-            confirm: ((key >> 64) as u64).wrapping_add((labels >> 64) as u64),
-        }
+        let key = xxh3_128_with_secret(key, &self.secret);
+        let labels = xxh3_64_with_secret(labels, &self.secret);
+        RawHash { find: (key as u64) ^ labels, confirm: ((key >> 64) as u64).wrapping_add(labels) }
     }
 
     #[inline]

@@ -13,6 +13,7 @@
 mod conversation;
 mod fold;
 mod json_flow;
+mod json_scan;
 mod key_table;
 mod merge;
 mod normalize;

@@ -16,16 +16,18 @@ pub(crate) struct ShardWindow {
 }
 
 impl ShardWindow {
-    pub(crate) fn new(span: Span, first_position: LogPosition, granularity: u32) -> Self {
+    /// A window without rows, with room for `rows`.
+    pub(crate) fn new(span: Span, first_position: LogPosition, granularity: u32, rows: usize) -> Self {
         let mut live = LiveSlots::new((span.micros() / 1_000_000) as u32);
         live.refine(granularity);
-        Self { span, first_position, rows: Vec::new(), live }
+        live.reserve(rows);
+        Self { span, first_position, rows: Vec::with_capacity(rows), live }
     }
 
     /// Appends a row that is not before the last one; a row of the same key joins it.
     pub(crate) fn push(&mut self, row: FlowRow, live: &[u32]) {
         match self.rows.last_mut() {
-            Some(last) if last.key.canonical == row.key.canonical => {
+            Some(last) if last.key.same_key(&row.key) => {
                 join(last, &row);
                 self.live.add_to_last(live);
             }
@@ -43,7 +45,8 @@ impl ShardWindow {
         }
         let first = &shards[0];
         let first_position = shards.iter().map(|s| s.first_position).min().unwrap_or(first.first_position);
-        let mut merged = Self::new(first.span, first_position, first.live.granularity());
+        let rows = shards.iter().map(|shard| shard.rows.len()).sum();
+        let mut merged = Self::new(first.span, first_position, first.live.granularity(), rows);
         for shard in &shards {
             merged.live.refine(shard.live.granularity());
         }
@@ -74,8 +77,8 @@ impl ShardWindow {
     fn mark_split_traces(&mut self) {
         let mut start = 0;
         while start < self.rows.len() {
-            let traceless = self.rows[start].key.traceless();
-            let len = self.rows[start..].iter().take_while(|row| row.key.traceless() == traceless).count();
+            let first = &self.rows[start].key;
+            let len = self.rows[start..].iter().take_while(|row| row.key.same_but_for_trace(first)).count();
             for i in start..start + len {
                 let others = (start..start + len).filter(|&j| j != i);
                 let split = others.into_iter().any(|j| coincide(self.live.of(i), self.live.of(j)));

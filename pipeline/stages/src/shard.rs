@@ -142,8 +142,7 @@ impl Shard {
     }
 
     fn fold_lines(&mut self, job: &Job) {
-        let lines = job.payload.split(|&byte| byte == b'\n');
-        for (index, line) in (job.first_index..).zip(lines) {
+        for (index, line) in (job.first_index..).zip(lines(&job.payload)) {
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
@@ -245,7 +244,7 @@ impl Shard {
 
     fn close_window(&mut self, window: &OpenWindow) -> ShardWindow {
         let ids: Vec<u32> = self.table.in_order().iter().copied().filter(|&id| window.totals(id).is_some()).collect();
-        let mut closed = ShardWindow::new(window.span, window.first_position, window.live().granularity());
+        let mut closed = ShardWindow::new(window.span, window.first_position, window.live().granularity(), ids.len());
         for id in ids {
             self.table.used_in(id, window.span.start);
             let totals = window.totals(id).expect("filtered above");
@@ -254,6 +253,21 @@ impl Shard {
         }
         closed
     }
+}
+
+/// The lines of a text; a last one without its end counts too.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let end = memchr::memchr(b'\n', rest);
+        let (line, after) = match end {
+            Some(end) => (&rest[..end], &rest[end + 1..]),
+            None if rest.is_empty() => return None,
+            None => (rest, &[][..]),
+        };
+        rest = after;
+        Some(line)
+    })
 }
 
 fn row(identity: Identity, counters: Counters, records: u32, buckets: u16) -> FlowRow {

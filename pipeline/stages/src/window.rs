@@ -65,6 +65,11 @@ impl LiveSlots {
         }
     }
 
+    /// Makes room for `keys` more.
+    pub(crate) fn reserve(&mut self, keys: usize) {
+        self.slots.reserve(keys * self.stride());
+    }
+
     pub(crate) const fn granularity(&self) -> u32 {
         self.granularity
     }
