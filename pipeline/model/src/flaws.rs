@@ -65,7 +65,6 @@ impl Flaw {
     /// What the pipeline itself does not keep yet; an entry goes when its mend comes.
     pub const OPEN: &[Self] = &[
         Self::TornAppendKept,
-        Self::WatermarkBehindFloor,
         Self::LookBackForgotten,
         Self::LookBackFillsTheLog,
         Self::LossSettledSilently,

@@ -177,13 +177,13 @@ impl Folder {
         let mark = self.watermarks.entry(partition).or_insert(EventTime::MIN);
         *mark = up_to.max(*mark);
         let watermark = self.watermark();
-        let crossed = watermark.align(self.settings.window) > before.align(self.settings.window);
-        let epochs = if crossed { self.close(position, watermark, workers) } else { Vec::new() };
         if watermark > before {
+            // Before the close: where nothing stays open, the floor lies right behind this mark.
             let now = self.watermarks.iter().map(|(p, t)| (*p, *t)).collect();
             self.history.push((position.next(), now));
         }
-        epochs
+        let crossed = watermark.align(self.settings.window) > before.align(self.settings.window);
+        if crossed { self.close(position, watermark, workers) } else { Vec::new() }
     }
 
     fn close(&mut self, position: LogPosition, watermark: EventTime, workers: &mut impl Workers) -> Vec<Epoch> {

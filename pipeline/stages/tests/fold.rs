@@ -178,6 +178,18 @@ proptest! {
     }
 }
 
+#[test]
+fn what_is_late_stays_late_after_a_restart_right_behind_a_mark() {
+    let late = report(list(vec![flow(5, 1, 1, 0, &[], 1)]));
+    let entries = [progress(4), progress(8), late, progress(12)];
+    let whole = fold(&entries, 1);
+    let cursor = whole[1].cursor();
+    assert_eq!(cursor.floor.position, LogPosition(2));
+    let again = fold_from(&entries, &Resume::from_cursor(&cursor), 1);
+    assert_eq!(again.iter().map(|epoch| epoch.late.len()).sum::<usize>(), 1);
+    assert_eq!(text(&again), text(&whole[2..]));
+}
+
 fn rows(epochs: &[Epoch], dataset: Dataset) -> Vec<serde_json::Value> {
     let prefix = format!("{} ", dataset.name());
     let lines = text(epochs).into_iter().filter_map(|line| line.strip_prefix(&prefix).map(str::to_owned));
