@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::entry::{Cursor, Entry, Epoch, EpochId, Floor, Key, Position, Row, Tick, WINDOW, align};
+use crate::entry::{Cursor, Entry, Epoch, EpochId, Floor, Key, Position, Purpose, Row, Tick, WINDOW, align};
 use crate::flaws::{Flaw, Flaws};
 use crate::rng::Rng;
 
@@ -97,9 +97,11 @@ impl Folder {
         let position = self.next;
         self.next += 1;
         match entry {
-            Entry::Flows { bucket, rows, .. } => {
-                self.begin(position, *bucket);
-                self.dispatch(position, *bucket, rows);
+            Entry::Flows { bucket, rows, purpose } => {
+                if *purpose == Purpose::Report {
+                    self.begin(position, *bucket);
+                }
+                self.dispatch(position, *bucket, self.lateness(*purpose), rows);
                 self.let_some_work(rng);
                 Vec::new()
             }
@@ -123,12 +125,21 @@ impl Folder {
     }
 
     /// Neighbours stay together.
-    fn dispatch(&mut self, position: Position, bucket: Tick, rows: &[(Key, u32)]) {
+    fn dispatch(&mut self, position: Position, bucket: Tick, watermark: Tick, rows: &[(Key, u32)]) {
         let run = rows.len().div_ceil(self.shards.len()).max(1);
         for (worker, part) in rows.chunks(run).enumerate() {
-            let (first_index, watermark) = (worker * run, self.watermark);
+            let first_index = worker * run;
             let job = Job { position, first_index, bucket, rows: part.to_vec(), watermark };
             self.shards[worker].queue.push_back(job);
+        }
+    }
+
+    /// The watermark that decides what is late. A correction before any mark belongs to a report that
+    /// was cut off the log.
+    const fn lateness(&self, purpose: Purpose) -> Tick {
+        match (purpose, self.watermark) {
+            (Purpose::Correction, 0) => Tick::MAX,
+            (_, watermark) => watermark,
         }
     }
 
