@@ -2,9 +2,8 @@
 //!
 //! An append returns when its entries are durable. Nothing that is durable is ever changed, and
 //! only whole segments are dropped, oldest first, once nobody needs them. The log is bounded: a
-//! full one makes appends wait until [`Spool::truncate_before`] frees a segment. An append whose
-//! future is dropped is either written whole or not at all, except that a crash may keep only its
-//! first entries.
+//! full one makes appends wait until [`Spool::truncate_before`] frees a segment. An append is
+//! written whole or not at all, whether its future is dropped or the process dies.
 
 mod format;
 mod reader;
@@ -110,7 +109,7 @@ impl Spool {
 
     /// Refuses what no truncation could ever make room for.
     fn check_size(&self, bytes: u64) -> Result<()> {
-        let limit = self.inner.shared.limits().max_bytes.saturating_sub(2 * PREAMBLE.len() as u64);
+        let limit = self.inner.shared.limits().max_bytes.saturating_sub(2 * PREAMBLE as u64);
         if bytes <= limit {
             return Ok(());
         }
@@ -125,9 +124,9 @@ impl LogWriter for Spool {
             return Ok(self.end());
         }
         let (mut frames, mut starts) = (Vec::new(), Vec::with_capacity(entries.len()));
-        for entry in &entries {
+        for (at, entry) in (1..).zip(&entries) {
             starts.push(frames.len() as u64);
-            format::encode(entry, &mut frames)?;
+            format::encode(entry, at < entries.len(), &mut frames)?;
         }
         self.check_size(frames.len() as u64)?;
         let (done, durable) = oneshot::channel();

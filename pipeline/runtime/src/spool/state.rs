@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use catchment_core::{Entry, Error, LogPosition, Result};
+use catchment_core::{Entry, Error, LogId, LogPosition, Result};
 use tokio::sync::watch;
 
 use super::Limits;
@@ -17,6 +17,7 @@ use super::writer::Append;
 #[derive(Debug)]
 pub(super) struct Shared {
     dir: PathBuf,
+    log: LogId,
     limits: Limits,
     state: Mutex<State>,
     /// Signalled when segments were dropped or the log is closed.
@@ -58,7 +59,7 @@ impl State {
     }
 
     fn room(&self, limits: Limits, staged: u64, need: u64) -> Room {
-        let (newest, preamble) = (self.newest(), PREAMBLE.len() as u64);
+        let (newest, preamble) = (self.newest(), PREAMBLE as u64);
         let used = newest.bytes + staged;
         let begun = used > preamble;
         let wants_new = begun && used + need > limits.segment_bytes;
@@ -86,10 +87,12 @@ impl Shared {
     /// Recovers the segments of `dir`, or begins the first one.
     pub(super) fn open(dir: &Path, limits: Limits) -> Result<Self> {
         let segments = recover(dir)?;
-        let end = segments.back().map_or(LogPosition(0), Segment::end);
+        let newest = segments.back().expect("recovery ends with a newest segment");
+        let (log, end) = (newest.log, newest.end());
         let state = State { segments, floor: LogPosition(0), closed: false };
         Ok(Self {
             dir: dir.to_owned(),
+            log,
             limits,
             state: Mutex::new(state),
             freed: Condvar::new(),
@@ -157,7 +160,7 @@ impl Shared {
 
     /// Begins a new segment; the one before is durable as a whole.
     pub(super) fn roll(&self) -> Result<()> {
-        let segment = Segment::create(&self.dir, self.end())?;
+        let segment = Segment::create(&self.dir, self.log, self.end())?;
         self.state().segments.push_back(segment);
         self.drop_unneeded()
     }
@@ -201,15 +204,25 @@ impl Shared {
 fn recover(dir: &Path) -> Result<VecDeque<Segment>> {
     let mut found = segment::list(dir)?;
     let Some((first, newest)) = found.pop() else {
-        return Ok(VecDeque::from([Segment::create(dir, LogPosition(0))?]));
+        return Ok(VecDeque::from([Segment::create(dir, LogId(rand::random()), LogPosition(0))?]));
     };
     let mut segments = VecDeque::new();
     for (first, path) in found {
         segments.push_back(Segment::open_sealed(&path, first)?);
     }
-    segments.push_back(Segment::open_newest(&newest, first)?);
+    let log = segments.back().map_or_else(|| LogId(rand::random()), |sealed: &Segment| sealed.log);
+    segments.push_back(Segment::open_newest(&newest, log, first)?);
+    check_one_log(&segments)?;
     check_no_holes(&segments)?;
     Ok(segments)
+}
+
+fn check_one_log(segments: &VecDeque<Segment>) -> Result<()> {
+    let stranger = segments.iter().zip(segments.iter().skip(1)).find(|(a, b)| a.log != b.log);
+    stranger.map_or(Ok(()), |(a, b)| {
+        let (a, b) = (a.path.display(), b.path.display());
+        Err(Error::user(format!("{a} and {b} are segments of two logs; put each into a directory of its own")))
+    })
 }
 
 fn check_no_holes(segments: &VecDeque<Segment>) -> Result<()> {

@@ -97,11 +97,51 @@ async fn a_tail_torn_at_any_byte_loses_only_the_last_entry() {
 }
 
 #[tokio::test]
+async fn an_append_torn_at_any_byte_is_gone_as_a_whole() {
+    let dir = TempDir::new().unwrap();
+    let spool = open(&dir, ROOMY);
+    spool.append(vec![flows(0, 20), progress(1)]).await.unwrap();
+    let whole = spool.bytes();
+    spool.append(vec![flows(2, 20), flows(2, 5), progress(3)]).await.unwrap();
+    drop(spool);
+    let path = segments(&dir).remove(0);
+    let stored = std::fs::read(&path).unwrap();
+    for cut in whole as usize..stored.len() {
+        std::fs::write(&path, &stored[..cut]).unwrap();
+        let spool = open(&dir, ROOMY);
+        assert_eq!((spool.bytes(), read_all(&spool)), (whole, vec![flows(0, 20), progress(1)]), "cut at {cut}");
+        assert_eq!(spool.append(vec![flows(9, 3)]).await.unwrap(), LogPosition(2));
+    }
+}
+
+#[tokio::test]
+async fn segments_of_two_logs_are_not_taken_for_one() {
+    let small = Limits { segment_bytes: 100, max_bytes: 1 << 20 };
+    let [one, other] = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+    for dir in [&one, &other] {
+        let spool = open(dir, small);
+        spool.append(vec![flows(0, 50)]).await.unwrap();
+        spool.append(vec![flows(1, 50)]).await.unwrap();
+    }
+    std::fs::copy(&segments(&other)[1], &segments(&one)[1]).unwrap();
+    let error = Spool::open(one.path(), small).unwrap_err();
+    assert!(error.message.contains("two logs"), "{error}");
+}
+
+#[tokio::test]
+async fn a_segment_of_an_earlier_format_is_refused_with_the_mend() {
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("00000000000000000000.log"), b"CATCHLOG\x01\0\0\0 and then entries").unwrap();
+    let error = Spool::open(dir.path(), ROOMY).unwrap_err();
+    assert!(error.message.contains("format 1") && error.message.contains("another name"), "{error}");
+}
+
+#[tokio::test]
 async fn a_tail_of_zeros_and_an_unfinished_first_sync_are_cut_off() {
     let dir = TempDir::new().unwrap();
     drop(open(&dir, ROOMY));
     let path = segments(&dir).remove(0);
-    std::fs::write(&path, &PREAMBLE[..5]).unwrap();
+    std::fs::write(&path, b"CATCH").unwrap();
     let spool = open(&dir, ROOMY);
     spool.append(vec![progress(1)]).await.unwrap();
     let whole = spool.bytes();
