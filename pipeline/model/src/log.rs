@@ -151,7 +151,7 @@ impl Log {
         let newest = *self.segments.back().expect("a log always has a newest segment");
         let begun = self.end() > newest;
         if self.end() - self.first() + need > self.max_entries {
-            if begun && self.floor() >= self.end() { Room::NewSegment } else { Room::Full }
+            Room::Full
         } else if begun && self.end() - newest + need > SEGMENT {
             Room::NewSegment
         } else {

@@ -69,6 +69,11 @@ impl Frame {
         self.payload_start() + self.payload as u64
     }
 
+    /// Only flows have a payload.
+    pub(super) const fn has_payload(self) -> bool {
+        self.payload > 0
+    }
+
     const fn payload_start(self) -> u64 {
         FRAME as u64 + self.header as u64
     }

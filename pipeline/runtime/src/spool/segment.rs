@@ -10,6 +10,7 @@ use bytes::Bytes;
 use catchment_core::{Entry, Error, LogId, LogPosition, Result};
 
 use super::format::{self, FRAME, Frame, PREAMBLE};
+use super::marks::Mark;
 
 const SUFFIX: &str = ".log";
 
@@ -26,6 +27,8 @@ pub(super) struct Segment {
     pub(super) file: Arc<File>,
     /// Where each entry begins.
     pub(super) starts: Vec<u64>,
+    /// Its progress entries.
+    pub(super) marks: Vec<Mark>,
     /// End of the last durable entry.
     pub(super) bytes: u64,
 }
@@ -69,7 +72,8 @@ impl Segment {
     }
 
     fn empty(log: LogId, first: LogPosition, path: &Path, file: File) -> Self {
-        Self { log, first, path: path.into(), file: Arc::new(file), starts: Vec::new(), bytes: PREAMBLE as u64 }
+        let (path, file) = (path.into(), Arc::new(file));
+        Self { log, first, path, file, starts: Vec::new(), marks: Vec::new(), bytes: PREAMBLE as u64 }
     }
 
     /// Opens a segment that is followed by another: every byte of it was durable before that one
@@ -113,6 +117,9 @@ impl Segment {
             if verify && !segment.intact(segment.bytes, end).map_err(read)? {
                 break;
             }
+            if !frame.has_payload() {
+                segment.note_mark(segment.bytes, frame.len()).map_err(read)?;
+            }
             segment.starts.push(segment.bytes);
             segment.bytes = end;
             if !frame.more {
@@ -120,6 +127,15 @@ impl Segment {
             }
         }
         Ok(Scan { segment, len, whole })
+    }
+
+    /// Notes the entry behind the last one if it is progress. What cannot be read is told to who reads it.
+    fn note_mark(&mut self, start: u64, len: u64) -> io::Result<()> {
+        let mut stored = vec![0; len as usize];
+        self.file.read_exact_at(&mut stored, start)?;
+        let entry = format::decode(&Bytes::from(stored)).ok();
+        self.marks.extend(entry.and_then(|entry| Mark::of(&entry, self.end())));
+        Ok(())
     }
 
     /// The frame at `start`; `None` where none fits before `len`.
@@ -154,6 +170,8 @@ impl Segment {
     fn cut_tail(&mut self, whole: Whole, len: u64) -> Result<()> {
         self.starts.truncate(whole.entries);
         self.bytes = whole.bytes;
+        let end = self.end();
+        self.marks.retain(|mark| mark.position < end);
         tracing::warn!(
             segment = %self.path.display(), kept_entries = self.starts.len(), cut_bytes = len - self.bytes,
             "cut an unfinished append off the log"

@@ -10,8 +10,10 @@ use tokio::sync::watch;
 
 use super::Limits;
 use super::format::PREAMBLE;
+use super::marks::{self, Mark};
 use super::segment::{self, Place, Segment, failed};
 use super::writer::Append;
+use crate::metrics::LogMetrics;
 
 /// The durable part of a log.
 #[derive(Debug)]
@@ -19,6 +21,7 @@ pub(super) struct Shared {
     dir: PathBuf,
     log: LogId,
     limits: Limits,
+    metrics: LogMetrics,
     state: Mutex<State>,
     /// Signalled when segments were dropped or the log is closed.
     freed: Condvar,
@@ -31,8 +34,10 @@ pub(super) struct Shared {
 struct State {
     /// Oldest first, without holes, never empty.
     segments: VecDeque<Segment>,
-    /// Nothing before this position is needed any more.
-    floor: LogPosition,
+    /// No sink needs anything before this position.
+    needed: LogPosition,
+    /// It was said that look-back is given up for room.
+    yielded: bool,
     closed: bool,
 }
 
@@ -67,8 +72,7 @@ impl State {
         if self.closed {
             Room::Closed
         } else if total > limits.max_bytes {
-            // With every entry passed, a new segment lets the newest one go.
-            if begun && self.floor >= newest.end() { Room::NewSegment } else { Room::Full }
+            Room::Full
         } else if wants_new {
             Room::NewSegment
         } else {
@@ -76,24 +80,44 @@ impl State {
         }
     }
 
-    /// A segment can go when the one after it begins at or before the floor.
-    fn pop_unneeded(&mut self) -> Option<Segment> {
-        let next = self.segments.get(1)?.first;
-        if next <= self.floor { self.segments.pop_front() } else { None }
+    fn marks(&self) -> impl Iterator<Item = &Mark> + Clone {
+        self.segments.iter().flat_map(|segment| &segment.marks)
+    }
+
+    /// Nothing before this position has to stay in a full log: no sink needs it, and the next start
+    /// still learns from the newest marks where to go on.
+    fn hard_floor(&self) -> LogPosition {
+        marks::newest(self.marks()).map_or(self.needed, |mark| mark.min(self.needed))
+    }
+
+    /// Nothing before this position is worth its room: no source looks back on it either.
+    fn soft_floor(&self, look_back: i64) -> LogPosition {
+        let needed = self.hard_floor();
+        marks::looked_back(&self.marks(), look_back).map_or(needed, |wanted| wanted.min(needed))
+    }
+
+    /// Whether the oldest segment lies before `floor` as a whole.
+    fn is_unneeded(&self, floor: LogPosition) -> bool {
+        self.segments.get(1).is_some_and(|next| next.first <= floor)
+    }
+
+    fn pop_before(&mut self, floor: LogPosition) -> Option<Segment> {
+        if self.is_unneeded(floor) { self.segments.pop_front() } else { None }
     }
 }
 
 impl Shared {
     /// Recovers the segments of `dir`, or begins the first one.
-    pub(super) fn open(dir: &Path, limits: Limits) -> Result<Self> {
+    pub(super) fn open(dir: &Path, limits: Limits, metrics: LogMetrics) -> Result<Self> {
         let segments = recover(dir)?;
         let newest = segments.back().expect("recovery ends with a newest segment");
         let (log, end) = (newest.log, newest.end());
-        let state = State { segments, floor: LogPosition(0), closed: false };
+        let state = State { segments, needed: LogPosition(0), yielded: false, closed: false };
         Ok(Self {
             dir: dir.to_owned(),
             log,
             limits,
+            metrics,
             state: Mutex::new(state),
             freed: Condvar::new(),
             trimming: Mutex::new(()),
@@ -152,9 +176,11 @@ impl Shared {
         self.state().room(self.limits, staged, need)
     }
 
-    /// Blocks until `need` bytes have a place to go, or the log is closed.
+    /// Blocks until `need` bytes have or can be given a place to go, or the log is closed.
     pub(super) fn wait_for_room(&self, need: u64) {
-        let full = |state: &mut State| state.room(self.limits, 0, need) == Room::Full;
+        let full = |state: &mut State| {
+            state.room(self.limits, 0, need) == Room::Full && !state.is_unneeded(state.hard_floor())
+        };
         drop(self.freed.wait_while(self.state(), full).expect("no holder of the log's state panics"));
     }
 
@@ -179,7 +205,7 @@ impl Shared {
     pub(super) fn truncate_before(&self, position: LogPosition) -> Result<()> {
         {
             let mut state = self.state();
-            state.floor = state.floor.max(position);
+            state.needed = state.needed.max(position);
         }
         let dropped = self.drop_unneeded();
         self.freed.notify_all();
@@ -187,12 +213,41 @@ impl Shared {
     }
 
     fn drop_unneeded(&self) -> Result<()> {
-        let _one_at_a_time = self.trimming.lock().expect("no holder of the truncation lock panics");
-        while let Some(segment) = { self.state().pop_unneeded() } {
-            let removed = std::fs::remove_file(&segment.path).and_then(|()| segment::sync_dir(&self.dir));
-            removed.map_err(|e| failed("remove", &segment.path, e))?;
+        let _one_at_a_time = self.one_at_a_time();
+        while let Some(segment) = self.pop(|state| state.soft_floor(self.limits.look_back)) {
+            self.remove(&segment)?;
         }
         Ok(())
+    }
+
+    /// A full log keeps what sinks need and nothing else: a source that waits for ever would miss
+    /// everything. Drops the oldest segment that is only looked back on; `false` where there is none.
+    pub(super) fn yield_look_back(&self) -> Result<bool> {
+        let _one_at_a_time = self.one_at_a_time();
+        let Some(segment) = self.pop(State::hard_floor) else { return Ok(false) };
+        if !std::mem::replace(&mut self.state().yielded, true) {
+            tracing::warn!(
+                log = %self.dir.display(),
+                "the log is full of what the source looks back on; dropping that, so late flows of these buckets become gaps: raise `spool.max_bytes` or lower `spool.max_age`"
+            );
+        }
+        self.metrics.look_back_dropped.inc_by(segment.bytes);
+        self.remove(&segment).map(|()| true)
+    }
+
+    fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
+        self.trimming.lock().expect("no holder of the truncation lock panics")
+    }
+
+    fn pop(&self, floor: impl Fn(&State) -> LogPosition) -> Option<Segment> {
+        let mut state = self.state();
+        let floor = floor(&state);
+        state.pop_before(floor)
+    }
+
+    fn remove(&self, segment: &Segment) -> Result<()> {
+        let removed = std::fs::remove_file(&segment.path).and_then(|()| segment::sync_dir(&self.dir));
+        removed.map_err(|e| failed("remove", &segment.path, e))
     }
 
     pub(super) fn close(&self) {
