@@ -11,7 +11,7 @@ fn epoch(number: u64) -> Epoch {
         position: LogPosition(number),
         partition: PartitionId(0),
         span: Span::new(EventTime::from_secs(0), EventTime::from_secs(15)),
-        reason: "log_full".to_owned(),
+        reason: "collector_forgot".to_owned(),
         detail: format!("gap {number}"),
     };
     Epoch {

@@ -128,9 +128,18 @@ impl Run<'_> {
             self.remember(bucket.start, known);
             return Ok(());
         }
-        if let Some(logged) = self.logged(&known).await? {
-            return self.correct(bucket, known, &logged, &pages).await;
+        match self.logged(&known).await? {
+            Some(logged) => self.correct(bucket, known, &logged, &pages).await,
+            None => self.give_up(bucket).await,
         }
+    }
+
+    /// What came late to the bucket cannot be told from what was logged: that has left the log.
+    async fn give_up(&mut self, bucket: Span) -> Result<()> {
+        let detail = "flows were added or lost since the bucket was read, and what they add to has left the log";
+        self.log.append(vec![gap(bucket, "not_comparable", detail)]).await?;
+        tracing::warn!(bucket = %bucket.start, "a later look differs from what has left the log");
+        self.source.metrics.gaps.inc();
         self.planner.settled(bucket.start);
         Ok(())
     }

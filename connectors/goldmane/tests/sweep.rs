@@ -139,6 +139,32 @@ async fn a_later_look_logs_what_came_late_and_what_a_restart_lost() {
 }
 
 #[tokio::test]
+async fn a_later_look_that_differs_from_what_has_left_the_log_is_a_gap() {
+    let collector = Collector::new(WIDTH);
+    let (grown, same, stop) = (collector.bucket(31), collector.bucket(30), collector.bucket(20));
+    collector.put(grown, "web", 5);
+    collector.put(same, "web", 5);
+    let address = format!("http://{}", collector.serve().await);
+    let log = MemoryLog::forgetful();
+    log.append(vec![progress(grown)]).await.expect("memory");
+    run_until(config(&address), &log, log.until_progress(stop)).await;
+
+    collector.put(grown, "web", 8);
+    // Time passes for the collector alone: the buckets reach the age of their last look.
+    collector.state().skew = 191 * WIDTH;
+    let newest = now() / WIDTH * WIDTH + 190 * WIDTH;
+    collector.put(newest - WIDTH, "clock", 1);
+    let told = |entries: &[Entry]| entries.iter().any(|e| matches!(e, Entry::Gap(_)));
+    run_until(config(&address), &log, log.until(told)).await;
+
+    let entries = log.entries();
+    let gaps: Vec<_> = entries.iter().filter_map(|e| if let Entry::Gap(gap) = e { Some(gap) } else { None }).collect();
+    assert_eq!(gaps.len(), 1);
+    assert_eq!((gaps[0].reason.as_str(), gaps[0].span.start), ("not_comparable", EventTime::from_secs(grown)));
+    assert_eq!(flows(&entries, Purpose::Correction), []);
+}
+
+#[tokio::test]
 async fn buckets_that_a_restarted_collector_lost_before_they_were_read_are_gaps() {
     let collector = Collector::new(WIDTH);
     let (read, lost, cut, whole) = (collector.bucket(9), collector.bucket(8), collector.bucket(7), collector.bucket(6));

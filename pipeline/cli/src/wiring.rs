@@ -30,7 +30,6 @@ fn stream(config: &Config, name: &str, source_config: &SourceConfig, registry: &
         sinks: sinks(config, registry)?,
         window: config.window.micros(),
         workers: usize::from(config.workers),
-        look_back: config.spool.max_age.micros(),
         id,
     })
 }
@@ -48,7 +47,11 @@ fn log_kind(config: &Config, name: &str, source: &SourceConfig) -> LogKind {
         SourceConfig::Files(_) => LogKind::Direct,
         SourceConfig::Goldmane(_) => LogKind::Spool {
             dir: config.spool.dir.join(&config.cluster).join(name),
-            limits: Limits { segment_bytes: max_bytes / SEGMENTS_PER_SPOOL, max_bytes },
+            limits: Limits {
+                segment_bytes: max_bytes / SEGMENTS_PER_SPOOL,
+                max_bytes,
+                look_back: config.spool.max_age.micros(),
+            },
         },
     }
 }

@@ -3,6 +3,8 @@
 //! An entry is kept exactly as it came: payloads are the collector's own bytes. Progress is in the
 //! log too, so the watermark at a position is a function of the log's prefix.
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +20,31 @@ impl LogPosition {
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
+    }
+}
+
+/// The identity of a log: positions mean something in one log only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct LogId(pub u64);
+
+impl fmt::Display for LogId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl From<LogId> for String {
+    fn from(id: LogId) -> Self {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for LogId {
+    type Error = std::num::ParseIntError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        u64::from_str_radix(&text, 16).map(Self)
     }
 }
 
@@ -88,7 +115,7 @@ pub struct GapEntry {
     pub partition: PartitionId,
     /// The interval that is missing or incomplete.
     pub span: Span,
-    /// A stable word: `collector_forgot`, `collector_restarted`, `log_full`.
+    /// A stable word: `collector_forgot`, `collector_restarted`, `not_comparable`.
     pub reason: String,
     /// One sentence for people.
     pub detail: String,
@@ -158,6 +185,14 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn identities_are_written_for_people_and_read_back() {
+        let id = LogId(0xfeed);
+        let text = serde_json::to_string(&id).expect("plain value");
+        assert_eq!(text, "\"000000000000feed\"");
+        assert_eq!(serde_json::from_str::<LogId>(&text).expect("stored form"), id);
+    }
 
     #[test]
     fn entries_survive_their_stored_form() {

@@ -17,7 +17,7 @@ pub mod source;
 pub mod time;
 pub mod units;
 
-pub use entry::{Encoding, Entry, FlowsEntry, GapEntry, LogPosition, PartitionId, Purpose};
+pub use entry::{Encoding, Entry, FlowsEntry, GapEntry, LogId, LogPosition, PartitionId, Purpose};
 pub use epoch::{ClosedWindow, Cursor, Epoch, EpochId, Floor};
 pub use error::{Domain, Error, Result, Retry};
 pub use key::{Endpoint, FlowKey, KeyRecord, Labels, PolicyHit, PolicyRef, Service, Trace, VerdictReason};

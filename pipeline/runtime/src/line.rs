@@ -3,11 +3,10 @@
 //! Every sink has a line of its own and the log is all they share, so a sink that stalls or fails
 //! holds up nobody else. After any fault the line starts again from the sink's cursor.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use catchment_core::{Cursor, Epoch, EpochId, Error, EventTime, LogPosition, Logged, Result, Retry, Sink, StreamId};
+use catchment_core::{Cursor, Epoch, EpochId, Error, LogPosition, Logged, Result, Retry, Sink, StreamId};
 use catchment_stages::{Folder, Resume, Settings};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::watch;
@@ -240,7 +239,6 @@ impl Progress {
         let Some(retention) = &self.retention else { return Ok(()) };
         let mut retention = lock(retention);
         retention.floors[self.line] = Some(durable.floor.position);
-        retention.note_time(epoch);
         self.metrics.log_bytes.set(retention.spool.bytes() as i64);
         retention.cut()
     }
@@ -250,37 +248,21 @@ fn lock(retention: &std::sync::Mutex<Retention>) -> std::sync::MutexGuard<'_, Re
     retention.lock().expect("nobody panics while holding the lock")
 }
 
-/// How much of the log must stay.
+/// How much of the log the sinks need.
 pub(crate) struct Retention {
     spool: Spool,
-    /// The floor of each line; `None` until its sink is open.
+    /// The floor of each line; `None` until its sink has a cursor.
     floors: Vec<Option<LogPosition>>,
-    /// When windows closed, oldest first, as far back as sources look.
-    times: VecDeque<(EventTime, LogPosition)>,
-    look_back: i64,
 }
 
 impl Retention {
-    pub(crate) fn new(spool: Spool, lines: usize, look_back: i64) -> Self {
-        Self { spool, floors: vec![None; lines], times: VecDeque::new(), look_back }
+    pub(crate) fn new(spool: Spool, lines: usize) -> Self {
+        Self { spool, floors: vec![None; lines] }
     }
 
-    fn note_time(&mut self, epoch: &Epoch) {
-        let Some(window) = &epoch.window else { return };
-        let newest = self.times.back().map_or(EventTime::MIN, |(time, _)| *time);
-        if window.span.end > newest {
-            self.times.push_back((window.span.end, epoch.floor.position));
-        }
-        let horizon = window.span.end.plus(-self.look_back);
-        while self.times.get(1).is_some_and(|(time, _)| *time <= horizon) {
-            self.times.pop_front();
-        }
-    }
-
-    /// Cuts behind the slowest line and the look-back, whichever is older.
+    /// Cuts behind the slowest line.
     fn cut(&self) -> Result<()> {
-        let Some(slowest) = self.floors.iter().copied().min().flatten() else { return Ok(()) };
-        let looked_back = self.times.front().map_or(slowest, |(_, position)| *position);
-        self.spool.truncate_before(slowest.min(looked_back))
+        let slowest = self.floors.iter().copied().min().flatten();
+        slowest.map_or(Ok(()), |slowest| self.spool.truncate_before(slowest))
     }
 }

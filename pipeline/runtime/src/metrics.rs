@@ -11,7 +11,7 @@ use catchment_core::{Error, Result};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 /// What one line counts.
 #[derive(Clone, Default)]
@@ -46,6 +46,26 @@ impl LineMetrics {
         );
         registry.register("blocked_seconds", "Time the fold waited for the sink", m.blocked.clone());
         registry.register("log_bytes", "Size of the stream's log", m.log_bytes.clone());
+        m
+    }
+}
+
+/// What the log of a stream counts.
+#[derive(Clone, Debug, Default)]
+pub struct LogMetrics {
+    pub(crate) look_back_dropped: Counter,
+}
+
+impl LogMetrics {
+    /// Registers everything under the stream's labels.
+    pub fn register(registry: &mut Registry) -> Self {
+        let m = Self::default();
+        registry.register_with_unit(
+            "log_look_back_dropped",
+            "Dropped from a full log although the source may look back on it",
+            Unit::Bytes,
+            m.look_back_dropped.clone(),
+        );
         m
     }
 }

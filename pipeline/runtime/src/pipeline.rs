@@ -1,5 +1,6 @@
 //! A stream from its source to its sinks.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::direct::direct_log;
 use crate::line::{Fold, NamedSink, Progress, Retention, keep_supplied, pause, run_bounded, stopped};
-use crate::metrics::{LineMetrics, Readiness};
+use crate::metrics::{LineMetrics, LogMetrics, Readiness};
 use crate::retry::Backoff;
 use crate::spool::{Limits, Spool};
 
@@ -42,9 +43,6 @@ pub struct Stream {
     pub window: i64,
     /// Worker threads a line.
     pub workers: usize,
-    /// Microseconds of event time that the log keeps although no sink needs them: how far back the
-    /// source may look.
-    pub look_back: i64,
 }
 
 /// Runs a stream until its input ends, `stop` is set, or a fault that trying again cannot mend.
@@ -59,12 +57,13 @@ pub fn run(
     stop: watch::Receiver<bool>,
 ) -> impl Future<Output = Result<()>> + Send + use<> {
     let metrics: Vec<_> = stream.sinks.iter().map(|sink| line_metrics(registry, &stream.id, &sink.name)).collect();
+    let log_metrics = log_metrics(registry, &stream);
     async move {
         ready.set();
         match stream.log {
             LogKind::Direct => run_direct(stream, metrics, stop).await,
             LogKind::Spool { ref dir, limits } => {
-                let spool = Spool::open(dir, limits)?;
+                let spool = Spool::open(dir, limits, log_metrics)?;
                 run_spooled(stream, spool, metrics, stop).await
             }
         }
@@ -72,12 +71,22 @@ pub fn run(
 }
 
 fn line_metrics(registry: &mut Registry, stream: &StreamId, sink: &str) -> LineMetrics {
-    let labels = [
-        ("cluster".into(), stream.cluster.clone().into()),
-        ("source".into(), stream.source.clone().into()),
-        ("sink".into(), sink.to_owned().into()),
-    ];
-    LineMetrics::register(registry.sub_registry_with_labels(labels.into_iter()))
+    let labels = stream_labels(stream).into_iter().chain([("sink".into(), sink.to_owned().into())]);
+    LineMetrics::register(registry.sub_registry_with_labels(labels))
+}
+
+/// A log that is not kept counts nothing.
+fn log_metrics(registry: &mut Registry, stream: &Stream) -> LogMetrics {
+    match stream.log {
+        LogKind::Spool { .. } => {
+            LogMetrics::register(registry.sub_registry_with_labels(stream_labels(&stream.id).into_iter()))
+        }
+        LogKind::Direct => LogMetrics::default(),
+    }
+}
+
+fn stream_labels(stream: &StreamId) -> [(Cow<'static, str>, Cow<'static, str>); 2] {
+    [("cluster".into(), stream.cluster.clone().into()), ("source".into(), stream.source.clone().into())]
 }
 
 fn fold_of(stream: &Stream) -> Fold {
@@ -112,7 +121,7 @@ async fn run_spooled(
     mut stop: watch::Receiver<bool>,
 ) -> Result<()> {
     let fold = fold_of(&stream);
-    let retention = Arc::new(Mutex::new(Retention::new(spool.clone(), stream.sinks.len(), stream.look_back)));
+    let retention = Arc::new(Mutex::new(Retention::new(spool.clone(), stream.sinks.len())));
     let mut tasks = JoinSet::new();
     for (line, (sink, metrics)) in stream.sinks.into_iter().zip(metrics).enumerate() {
         let progress = Progress { metrics, line, retention: Some(retention.clone()) };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use catchment_core::{
     Cursor, Encoding, Entry, Epoch, EpochId, EventTime, Floor, FlowsEntry, GapEntry, GapRow, LogPosition, Logged,
-    PartitionId, Span, StreamId,
+    PartitionId, Purpose, Span, StreamId,
 };
 use catchment_schemas::wire::FlowSlices;
 
@@ -119,7 +119,10 @@ impl Folder {
         let position = logged.position;
         match logged.entry {
             Entry::Flows(flows) => {
-                self.begin(position, flows.span.start);
+                // A correction says nothing about where reading began: its report was cut off.
+                if flows.purpose == Purpose::Report {
+                    self.begin(position, flows.span.start);
+                }
                 self.dispatch(position, &flows, workers);
                 Vec::new()
             }
@@ -154,9 +157,18 @@ impl Folder {
                 origin: origin.clone(),
                 first_record: flows.first_record,
                 payload: part.payload,
-                watermark: self.watermark(),
+                watermark: self.lateness(flows.purpose),
             };
             workers.fold(worker, job);
+        }
+    }
+
+    /// The watermark that decides what is late. A correction before any progress belongs to a report
+    /// that was cut off the log: alone it would make a window that holds nothing else.
+    fn lateness(&self, purpose: Purpose) -> EventTime {
+        match (purpose, self.watermark()) {
+            (Purpose::Correction, EventTime::MIN) => EventTime::MAX,
+            (_, watermark) => watermark,
         }
     }
 
@@ -177,13 +189,13 @@ impl Folder {
         let mark = self.watermarks.entry(partition).or_insert(EventTime::MIN);
         *mark = up_to.max(*mark);
         let watermark = self.watermark();
-        let crossed = watermark.align(self.settings.window) > before.align(self.settings.window);
-        let epochs = if crossed { self.close(position, watermark, workers) } else { Vec::new() };
         if watermark > before {
+            // Before the close: where nothing stays open, the floor lies right behind this mark.
             let now = self.watermarks.iter().map(|(p, t)| (*p, *t)).collect();
             self.history.push((position.next(), now));
         }
-        epochs
+        let crossed = watermark.align(self.settings.window) > before.align(self.settings.window);
+        if crossed { self.close(position, watermark, workers) } else { Vec::new() }
     }
 
     fn close(&mut self, position: LogPosition, watermark: EventTime, workers: &mut impl Workers) -> Vec<Epoch> {

@@ -178,6 +178,33 @@ proptest! {
     }
 }
 
+#[test]
+fn what_is_late_stays_late_after_a_restart_right_behind_a_mark() {
+    let late = report(list(vec![flow(5, 1, 1, 0, &[], 1)]));
+    let entries = [progress(4), progress(8), late, progress(12)];
+    let whole = fold(&entries, 1);
+    let cursor = whole[1].cursor();
+    assert_eq!(cursor.floor.position, LogPosition(2));
+    let again = fold_from(&entries, &Resume::from_cursor(&cursor), 1);
+    assert_eq!(again.iter().map(|epoch| epoch.late.len()).sum::<usize>(), 1);
+    assert_eq!(text(&again), text(&whole[2..]));
+}
+
+#[test]
+fn a_log_that_begins_with_a_correction_shows_no_window_of_it() {
+    let Entry::Flows(report) = report(list(vec![flow(1, 1, 1, 0, &[], 1)])) else { unreachable!() };
+    let read = |purpose, bucket: i64| {
+        let span = Span::new(EventTime::from_secs(START + bucket * 15), EventTime::from_secs(START + bucket * 15 + 15));
+        let payload = list(vec![flow(bucket, 1, 1, 0, &[], 1)]);
+        Entry::Flows(FlowsEntry { purpose, span, payload, ..report.clone() })
+    };
+    let entries = [read(Purpose::Correction, 1), read(Purpose::Report, 5), progress(6), progress(8)];
+    let epochs = fold(&entries, 2);
+    assert_eq!(epochs.iter().flat_map(|epoch| &epoch.late).count(), 1);
+    let coverage: Vec<_> = rows(&epochs, Dataset::Flows).iter().map(|row| row["coverage"].as_f64()).collect();
+    assert_eq!(coverage, [Some(0.75)]);
+}
+
 fn rows(epochs: &[Epoch], dataset: Dataset) -> Vec<serde_json::Value> {
     let prefix = format!("{} ", dataset.name());
     let lines = text(epochs).into_iter().filter_map(|line| line.strip_prefix(&prefix).map(str::to_owned));

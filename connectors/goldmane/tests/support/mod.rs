@@ -162,10 +162,16 @@ impl Flows for Collector {
 #[derive(Default)]
 pub(crate) struct MemoryLog {
     entries: Mutex<Vec<Entry>>,
+    is_forgetful: bool,
     grown: tokio::sync::Notify,
 }
 
 impl MemoryLog {
+    /// One that cannot read back: as if every entry had been dropped as soon as it was written.
+    pub(crate) fn forgetful() -> Self {
+        Self { is_forgetful: true, ..Self::default() }
+    }
+
     pub(crate) fn entries(&self) -> Vec<Entry> {
         self.entries.lock().expect("no test panics while holding it").clone()
     }
@@ -221,7 +227,7 @@ impl LogWriter for MemoryLog {
     }
 
     async fn read(&self, position: LogPosition) -> Result<Option<Entry>> {
-        Ok(self.entries().get(position.0 as usize).cloned())
+        Ok(self.entries().get(position.0 as usize).filter(|_| !self.is_forgetful).cloned())
     }
 
     async fn replay(&self, since: EventTime, visit: &mut (dyn FnMut(Logged) + Send)) -> Result<()> {

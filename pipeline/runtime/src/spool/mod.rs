@@ -2,11 +2,12 @@
 //!
 //! An append returns when its entries are durable. Nothing that is durable is ever changed, and
 //! only whole segments are dropped, oldest first, once nobody needs them. The log is bounded: a
-//! full one makes appends wait until [`Spool::truncate_before`] frees a segment. An append whose
-//! future is dropped is either written whole or not at all, except that a crash may keep only its
-//! first entries.
+//! full one gives up what only a source looks back on, and then makes appends wait until
+//! [`Spool::truncate_before`] frees a segment. An append is
+//! written whole or not at all, whether its future is dropped or the process dies.
 
 mod format;
+mod marks;
 mod reader;
 mod segment;
 mod state;
@@ -23,7 +24,9 @@ use async_trait::async_trait;
 use catchment_core::{Entry, Error, EventTime, LogPosition, LogWriter, Logged, Result};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::metrics::LogMetrics;
 use format::PREAMBLE;
+use marks::Mark;
 pub use reader::Reader;
 use state::Shared;
 use writer::{Append, Writer};
@@ -35,6 +38,9 @@ pub struct Limits {
     pub segment_bytes: u64,
     /// Appends wait before the log would grow beyond this. Must hold the open windows and two segments.
     pub max_bytes: u64,
+    /// Microseconds of event time that are kept although no sink needs them, while there is room: how
+    /// far back the source may look.
+    pub look_back: i64,
 }
 
 /// A handle to the log of one stream; clones share it. The last one to go ends the writer.
@@ -68,13 +74,13 @@ impl Drop for Inner {
 impl Spool {
     /// Opens the log in `dir`, which is created where missing, and recovers what is durable: an
     /// unfinished tail of the newest segment is cut off, any other damage is an error.
-    pub fn open(dir: &Path, limits: Limits) -> Result<Self> {
+    pub fn open(dir: &Path, limits: Limits, metrics: LogMetrics) -> Result<Self> {
         if limits.max_bytes < limits.segment_bytes.saturating_mul(2) {
             return Err(Error::user("the log's limit is below two of its segments; raise it or make segments smaller"));
         }
         std::fs::create_dir_all(dir).map_err(|e| segment::failed("create", dir, e))?;
         let lock = lock(dir)?;
-        let shared = Arc::new(Shared::open(dir, limits)?);
+        let shared = Arc::new(Shared::open(dir, limits, metrics)?);
         let (queue, waiting) = mpsc::channel(writer::QUEUE);
         let writer = Writer::new(shared.clone());
         let thread = thread::Builder::new().name("log-writer".to_owned()).spawn(move || writer.run(waiting));
@@ -102,19 +108,23 @@ impl Spool {
         Reader::new(self.inner.shared.clone(), from)
     }
 
-    /// Nothing before `position` is needed any more: drops the segments that lie wholly before it,
-    /// oldest first. Touches the disk, briefly.
+    /// No sink needs anything before `position` any more: drops the segments that lie wholly before
+    /// it, oldest first, as far as no source looks back on them and each partition keeps its newest
+    /// progress. Touches the disk, briefly.
     pub fn truncate_before(&self, position: LogPosition) -> Result<()> {
         self.inner.shared.truncate_before(position)
     }
 
-    /// Refuses what no truncation could ever make room for.
+    /// Refuses what no truncation could ever make room for: the segment with the newest progress
+    /// stays, and is as large as an append may be.
     fn check_size(&self, bytes: u64) -> Result<()> {
-        let limit = self.inner.shared.limits().max_bytes.saturating_sub(2 * PREAMBLE.len() as u64);
+        let limit = (self.inner.shared.limits().max_bytes / 2).saturating_sub(PREAMBLE as u64);
         if bytes <= limit {
             return Ok(());
         }
-        Err(Error::user(format!("{bytes} bytes at once do not fit into a log of {limit}; raise the log's limit")))
+        Err(Error::user(format!(
+            "{bytes} bytes at once do not fit into half of the log, {limit}; raise the log's limit"
+        )))
     }
 }
 
@@ -125,14 +135,15 @@ impl LogWriter for Spool {
             return Ok(self.end());
         }
         let (mut frames, mut starts) = (Vec::new(), Vec::with_capacity(entries.len()));
-        for entry in &entries {
+        for (at, entry) in (1..).zip(&entries) {
             starts.push(frames.len() as u64);
-            format::encode(entry, &mut frames)?;
+            format::encode(entry, at < entries.len(), &mut frames)?;
         }
+        let marks = (0..).zip(&entries).filter_map(|(at, entry)| Mark::of(entry, LogPosition(at))).collect();
         self.check_size(frames.len() as u64)?;
         let (done, durable) = oneshot::channel();
         let queue = self.inner.queue.as_ref().expect("the queue is present until the drop");
-        queue.send(Append { frames, starts, done }).await.map_err(|_| writer_gone())?;
+        queue.send(Append { frames, starts, marks, done }).await.map_err(|_| writer_gone())?;
         durable.await.map_err(|_| writer_gone())?
     }
 

@@ -5,19 +5,23 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use catchment_core::{Entry, Error, LogPosition, Result};
+use catchment_core::{Entry, Error, LogId, LogPosition, Result};
 use tokio::sync::watch;
 
 use super::Limits;
 use super::format::PREAMBLE;
+use super::marks::{self, Mark};
 use super::segment::{self, Place, Segment, failed};
 use super::writer::Append;
+use crate::metrics::LogMetrics;
 
 /// The durable part of a log.
 #[derive(Debug)]
 pub(super) struct Shared {
     dir: PathBuf,
+    log: LogId,
     limits: Limits,
+    metrics: LogMetrics,
     state: Mutex<State>,
     /// Signalled when segments were dropped or the log is closed.
     freed: Condvar,
@@ -30,8 +34,10 @@ pub(super) struct Shared {
 struct State {
     /// Oldest first, without holes, never empty.
     segments: VecDeque<Segment>,
-    /// Nothing before this position is needed any more.
-    floor: LogPosition,
+    /// No sink needs anything before this position.
+    needed: LogPosition,
+    /// It was said that look-back is given up for room.
+    yielded: bool,
     closed: bool,
 }
 
@@ -58,7 +64,7 @@ impl State {
     }
 
     fn room(&self, limits: Limits, staged: u64, need: u64) -> Room {
-        let (newest, preamble) = (self.newest(), PREAMBLE.len() as u64);
+        let (newest, preamble) = (self.newest(), PREAMBLE as u64);
         let used = newest.bytes + staged;
         let begun = used > preamble;
         let wants_new = begun && used + need > limits.segment_bytes;
@@ -66,8 +72,7 @@ impl State {
         if self.closed {
             Room::Closed
         } else if total > limits.max_bytes {
-            // With every entry passed, a new segment lets the newest one go.
-            if begun && self.floor >= newest.end() { Room::NewSegment } else { Room::Full }
+            Room::Full
         } else if wants_new {
             Room::NewSegment
         } else {
@@ -75,22 +80,44 @@ impl State {
         }
     }
 
-    /// A segment can go when the one after it begins at or before the floor.
-    fn pop_unneeded(&mut self) -> Option<Segment> {
-        let next = self.segments.get(1)?.first;
-        if next <= self.floor { self.segments.pop_front() } else { None }
+    fn marks(&self) -> impl Iterator<Item = &Mark> + Clone {
+        self.segments.iter().flat_map(|segment| &segment.marks)
+    }
+
+    /// Nothing before this position has to stay in a full log: no sink needs it, and the next start
+    /// still learns from the newest marks where to go on.
+    fn hard_floor(&self) -> LogPosition {
+        marks::newest(self.marks()).map_or(self.needed, |mark| mark.min(self.needed))
+    }
+
+    /// Nothing before this position is worth its room: no source looks back on it either.
+    fn soft_floor(&self, look_back: i64) -> LogPosition {
+        let needed = self.hard_floor();
+        marks::looked_back(&self.marks(), look_back).map_or(needed, |wanted| wanted.min(needed))
+    }
+
+    /// Whether the oldest segment lies before `floor` as a whole.
+    fn is_unneeded(&self, floor: LogPosition) -> bool {
+        self.segments.get(1).is_some_and(|next| next.first <= floor)
+    }
+
+    fn pop_before(&mut self, floor: LogPosition) -> Option<Segment> {
+        if self.is_unneeded(floor) { self.segments.pop_front() } else { None }
     }
 }
 
 impl Shared {
     /// Recovers the segments of `dir`, or begins the first one.
-    pub(super) fn open(dir: &Path, limits: Limits) -> Result<Self> {
+    pub(super) fn open(dir: &Path, limits: Limits, metrics: LogMetrics) -> Result<Self> {
         let segments = recover(dir)?;
-        let end = segments.back().map_or(LogPosition(0), Segment::end);
-        let state = State { segments, floor: LogPosition(0), closed: false };
+        let newest = segments.back().expect("recovery ends with a newest segment");
+        let (log, end) = (newest.log, newest.end());
+        let state = State { segments, needed: LogPosition(0), yielded: false, closed: false };
         Ok(Self {
             dir: dir.to_owned(),
+            log,
             limits,
+            metrics,
             state: Mutex::new(state),
             freed: Condvar::new(),
             trimming: Mutex::new(()),
@@ -149,15 +176,17 @@ impl Shared {
         self.state().room(self.limits, staged, need)
     }
 
-    /// Blocks until `need` bytes have a place to go, or the log is closed.
+    /// Blocks until `need` bytes have or can be given a place to go, or the log is closed.
     pub(super) fn wait_for_room(&self, need: u64) {
-        let full = |state: &mut State| state.room(self.limits, 0, need) == Room::Full;
+        let full = |state: &mut State| {
+            state.room(self.limits, 0, need) == Room::Full && !state.is_unneeded(state.hard_floor())
+        };
         drop(self.freed.wait_while(self.state(), full).expect("no holder of the log's state panics"));
     }
 
     /// Begins a new segment; the one before is durable as a whole.
     pub(super) fn roll(&self) -> Result<()> {
-        let segment = Segment::create(&self.dir, self.end())?;
+        let segment = Segment::create(&self.dir, self.log, self.end())?;
         self.state().segments.push_back(segment);
         self.drop_unneeded()
     }
@@ -176,7 +205,7 @@ impl Shared {
     pub(super) fn truncate_before(&self, position: LogPosition) -> Result<()> {
         {
             let mut state = self.state();
-            state.floor = state.floor.max(position);
+            state.needed = state.needed.max(position);
         }
         let dropped = self.drop_unneeded();
         self.freed.notify_all();
@@ -184,12 +213,41 @@ impl Shared {
     }
 
     fn drop_unneeded(&self) -> Result<()> {
-        let _one_at_a_time = self.trimming.lock().expect("no holder of the truncation lock panics");
-        while let Some(segment) = { self.state().pop_unneeded() } {
-            let removed = std::fs::remove_file(&segment.path).and_then(|()| segment::sync_dir(&self.dir));
-            removed.map_err(|e| failed("remove", &segment.path, e))?;
+        let _one_at_a_time = self.one_at_a_time();
+        while let Some(segment) = self.pop(|state| state.soft_floor(self.limits.look_back)) {
+            self.remove(&segment)?;
         }
         Ok(())
+    }
+
+    /// A full log keeps what sinks need and nothing else: a source that waits for ever would miss
+    /// everything. Drops the oldest segment that is only looked back on; `false` where there is none.
+    pub(super) fn yield_look_back(&self) -> Result<bool> {
+        let _one_at_a_time = self.one_at_a_time();
+        let Some(segment) = self.pop(State::hard_floor) else { return Ok(false) };
+        if !std::mem::replace(&mut self.state().yielded, true) {
+            tracing::warn!(
+                log = %self.dir.display(),
+                "the log is full of what the source looks back on; dropping that, so late flows of these buckets become gaps: raise `spool.max_bytes` or lower `spool.max_age`"
+            );
+        }
+        self.metrics.look_back_dropped.inc_by(segment.bytes);
+        self.remove(&segment).map(|()| true)
+    }
+
+    fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
+        self.trimming.lock().expect("no holder of the truncation lock panics")
+    }
+
+    fn pop(&self, floor: impl Fn(&State) -> LogPosition) -> Option<Segment> {
+        let mut state = self.state();
+        let floor = floor(&state);
+        state.pop_before(floor)
+    }
+
+    fn remove(&self, segment: &Segment) -> Result<()> {
+        let removed = std::fs::remove_file(&segment.path).and_then(|()| segment::sync_dir(&self.dir));
+        removed.map_err(|e| failed("remove", &segment.path, e))
     }
 
     pub(super) fn close(&self) {
@@ -201,15 +259,25 @@ impl Shared {
 fn recover(dir: &Path) -> Result<VecDeque<Segment>> {
     let mut found = segment::list(dir)?;
     let Some((first, newest)) = found.pop() else {
-        return Ok(VecDeque::from([Segment::create(dir, LogPosition(0))?]));
+        return Ok(VecDeque::from([Segment::create(dir, LogId(rand::random()), LogPosition(0))?]));
     };
     let mut segments = VecDeque::new();
     for (first, path) in found {
         segments.push_back(Segment::open_sealed(&path, first)?);
     }
-    segments.push_back(Segment::open_newest(&newest, first)?);
+    let log = segments.back().map_or_else(|| LogId(rand::random()), |sealed: &Segment| sealed.log);
+    segments.push_back(Segment::open_newest(&newest, log, first)?);
+    check_one_log(&segments)?;
     check_no_holes(&segments)?;
     Ok(segments)
+}
+
+fn check_one_log(segments: &VecDeque<Segment>) -> Result<()> {
+    let stranger = segments.iter().zip(segments.iter().skip(1)).find(|(a, b)| a.log != b.log);
+    stranger.map_or(Ok(()), |(a, b)| {
+        let (a, b) = (a.path.display(), b.path.display());
+        Err(Error::user(format!("{a} and {b} are segments of two logs; put each into a directory of its own")))
+    })
 }
 
 fn check_no_holes(segments: &VecDeque<Segment>) -> Result<()> {

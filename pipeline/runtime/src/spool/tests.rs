@@ -8,7 +8,12 @@ use tempfile::TempDir;
 
 use super::*;
 
-const ROOMY: Limits = Limits { segment_bytes: 1 << 20, max_bytes: 1 << 24 };
+const ROOMY: Limits = limits(1 << 20, 1 << 24);
+
+/// Of a log that nobody looks back on.
+const fn limits(segment_bytes: u64, max_bytes: u64) -> Limits {
+    Limits { segment_bytes, max_bytes, look_back: 0 }
+}
 
 fn flows(number: i64, payload: usize) -> Entry {
     Entry::Flows(FlowsEntry {
@@ -27,7 +32,7 @@ fn progress(secs: i64) -> Entry {
 }
 
 fn open(dir: &TempDir, limits: Limits) -> Spool {
-    Spool::open(dir.path(), limits).unwrap()
+    Spool::open(dir.path(), limits, LogMetrics::default()).unwrap()
 }
 
 fn read_all(spool: &Spool) -> Vec<Entry> {
@@ -65,7 +70,7 @@ async fn replay_starts_where_event_time_may_reach() {
 #[tokio::test]
 async fn a_reopened_log_goes_on_where_it_ended() {
     let dir = TempDir::new().unwrap();
-    let small = Limits { segment_bytes: 400, max_bytes: 1 << 20 };
+    let small = limits(400, 1 << 20);
     for round in 0..5 {
         let spool = open(&dir, small);
         assert_eq!(spool.end(), LogPosition(round * 2));
@@ -97,11 +102,51 @@ async fn a_tail_torn_at_any_byte_loses_only_the_last_entry() {
 }
 
 #[tokio::test]
+async fn an_append_torn_at_any_byte_is_gone_as_a_whole() {
+    let dir = TempDir::new().unwrap();
+    let spool = open(&dir, ROOMY);
+    spool.append(vec![flows(0, 20), progress(1)]).await.unwrap();
+    let whole = spool.bytes();
+    spool.append(vec![flows(2, 20), flows(2, 5), progress(3)]).await.unwrap();
+    drop(spool);
+    let path = segments(&dir).remove(0);
+    let stored = std::fs::read(&path).unwrap();
+    for cut in whole as usize..stored.len() {
+        std::fs::write(&path, &stored[..cut]).unwrap();
+        let spool = open(&dir, ROOMY);
+        assert_eq!((spool.bytes(), read_all(&spool)), (whole, vec![flows(0, 20), progress(1)]), "cut at {cut}");
+        assert_eq!(spool.append(vec![flows(9, 3)]).await.unwrap(), LogPosition(2));
+    }
+}
+
+#[tokio::test]
+async fn segments_of_two_logs_are_not_taken_for_one() {
+    let small = limits(100, 1 << 20);
+    let [one, other] = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+    for dir in [&one, &other] {
+        let spool = open(dir, small);
+        spool.append(vec![flows(0, 50)]).await.unwrap();
+        spool.append(vec![flows(1, 50)]).await.unwrap();
+    }
+    std::fs::copy(&segments(&other)[1], &segments(&one)[1]).unwrap();
+    let error = Spool::open(one.path(), small, LogMetrics::default()).unwrap_err();
+    assert!(error.message.contains("two logs"), "{error}");
+}
+
+#[tokio::test]
+async fn a_segment_of_an_earlier_format_is_refused_with_the_mend() {
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("00000000000000000000.log"), b"CATCHLOG\x01\0\0\0 and then entries").unwrap();
+    let error = Spool::open(dir.path(), ROOMY, LogMetrics::default()).unwrap_err();
+    assert!(error.message.contains("format 1") && error.message.contains("another name"), "{error}");
+}
+
+#[tokio::test]
 async fn a_tail_of_zeros_and_an_unfinished_first_sync_are_cut_off() {
     let dir = TempDir::new().unwrap();
     drop(open(&dir, ROOMY));
     let path = segments(&dir).remove(0);
-    std::fs::write(&path, &PREAMBLE[..5]).unwrap();
+    std::fs::write(&path, b"CATCH").unwrap();
     let spool = open(&dir, ROOMY);
     spool.append(vec![progress(1)]).await.unwrap();
     let whole = spool.bytes();
@@ -124,7 +169,7 @@ async fn damage_before_good_entries_is_reported_and_never_cut_off() {
     let error = spool.read(LogPosition(1)).await.unwrap_err();
     assert!(error.message.contains("checksum") && error.message.contains(path.to_str().unwrap()), "{error}");
     drop(spool);
-    let error = Spool::open(dir.path(), ROOMY).unwrap_err();
+    let error = Spool::open(dir.path(), ROOMY, LogMetrics::default()).unwrap_err();
     assert!(error.message.contains("damaged"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), stored);
 }
@@ -132,21 +177,21 @@ async fn damage_before_good_entries_is_reported_and_never_cut_off() {
 #[tokio::test]
 async fn a_missing_segment_is_reported() {
     let dir = TempDir::new().unwrap();
-    let small = Limits { segment_bytes: 100, max_bytes: 1 << 20 };
+    let small = limits(100, 1 << 20);
     let spool = open(&dir, small);
     for number in 0..3 {
         spool.append(vec![flows(number, 50)]).await.unwrap();
     }
     drop(spool);
     std::fs::remove_file(&segments(&dir)[1]).unwrap();
-    let error = Spool::open(dir.path(), small).unwrap_err();
+    let error = Spool::open(dir.path(), small, LogMetrics::default()).unwrap_err();
     assert!(error.message.contains("next segment begins at 2"), "{error}");
 }
 
 #[tokio::test]
 async fn truncation_drops_whole_segments_only() {
     let dir = TempDir::new().unwrap();
-    let spool = open(&dir, Limits { segment_bytes: 600, max_bytes: 1 << 20 });
+    let spool = open(&dir, limits(600, 1 << 20));
     for number in 0..9 {
         spool.append(vec![flows(number, 50)]).await.unwrap();
     }
@@ -163,6 +208,53 @@ async fn truncation_drops_whole_segments_only() {
     spool.truncate_before(spool.end()).unwrap();
     assert_eq!(segments(&dir).len(), 1);
     assert_eq!(spool.end(), LogPosition(9));
+}
+
+#[tokio::test]
+async fn the_newest_progress_of_a_partition_is_never_dropped() {
+    let dir = TempDir::new().unwrap();
+    let spool = open(&dir, limits(300, 1 << 20));
+    let other = |secs| Entry::Progress { partition: PartitionId(1), up_to: EventTime::from_secs(secs) };
+    spool.append(vec![flows(0, 50), progress(1)]).await.unwrap();
+    spool.append(vec![flows(1, 50), other(1)]).await.unwrap();
+    spool.append(vec![flows(1, 50), progress(2)]).await.unwrap();
+    spool.append(vec![flows(2, 50)]).await.unwrap();
+    spool.truncate_before(spool.end()).unwrap();
+    assert_eq!((spool.first(), spool.read(LogPosition(3)).await.unwrap()), (LogPosition(2), Some(other(1))));
+    spool.append(vec![flows(2, 50), other(3)]).await.unwrap();
+    spool.truncate_before(spool.end()).unwrap();
+    assert_eq!(spool.read(LogPosition(5)).await.unwrap(), Some(progress(2)));
+    assert_eq!(spool.first(), LogPosition(4));
+}
+
+#[tokio::test]
+async fn a_new_start_keeps_what_a_source_looks_back_on() {
+    let dir = TempDir::new().unwrap();
+    let looked_back = Limits { look_back: 3_000_000, ..limits(300, 1 << 20) };
+    let spool = open(&dir, looked_back);
+    for number in 0..10 {
+        spool.append(vec![flows(number, 50), progress(number + 1)]).await.unwrap();
+    }
+    drop(spool);
+    let spool = open(&dir, looked_back);
+    spool.truncate_before(spool.end()).unwrap();
+    assert_eq!(read_all(&spool)[..2], [flows(7, 50), progress(8)]);
+}
+
+#[tokio::test]
+async fn a_full_log_gives_up_what_a_source_looks_back_on_and_nothing_a_sink_needs() {
+    let dir = TempDir::new().unwrap();
+    let small = Limits { look_back: i64::MAX, ..limits(600, 1800) };
+    let metrics = LogMetrics::default();
+    let spool = Spool::open(dir.path(), small, metrics.clone()).unwrap();
+    let mut last = LogPosition(0);
+    for number in 0..20 {
+        last = spool.append(vec![flows(number, 50), progress(number + 1)]).await.unwrap();
+        spool.truncate_before(last).unwrap();
+        assert!(spool.bytes() <= small.max_bytes);
+    }
+    assert!(spool.first() > LogPosition(0) && metrics.look_back_dropped.get() > 0);
+    assert_eq!(spool.read(last).await.unwrap(), Some(flows(19, 50)));
 }
 
 /// Lets the writer get as far as it can: it answers nobody once the log is full.
@@ -185,7 +277,7 @@ async fn fill(spool: &Spool) -> tokio::task::JoinHandle<LogPosition> {
 #[tokio::test]
 async fn a_full_log_makes_appends_wait_until_it_is_truncated() {
     let dir = TempDir::new().unwrap();
-    let limits = Limits { segment_bytes: 600, max_bytes: 1200 };
+    let limits = limits(600, 1200);
     let spool = open(&dir, limits);
     let pending = fill(&spool).await;
     let end = spool.end();
@@ -199,7 +291,7 @@ async fn a_full_log_makes_appends_wait_until_it_is_truncated() {
 #[tokio::test]
 async fn a_log_can_be_closed_while_it_is_full() {
     let dir = TempDir::new().unwrap();
-    let limits = Limits { segment_bytes: 600, max_bytes: 1200 };
+    let limits = limits(600, 1200);
     let spool = open(&dir, limits);
     let pending = fill(&spool).await;
     let (end, before) = (spool.end(), read_all(&spool));
@@ -213,17 +305,17 @@ async fn a_log_can_be_closed_while_it_is_full() {
 #[tokio::test]
 async fn what_can_never_fit_is_refused() {
     let dir = TempDir::new().unwrap();
-    let spool = open(&dir, Limits { segment_bytes: 600, max_bytes: 1200 });
+    let spool = open(&dir, limits(600, 1200));
     let error = spool.append(vec![flows(0, 1200)]).await.unwrap_err();
     assert!(error.message.contains("do not fit"), "{error}");
-    let error = Spool::open(dir.path(), Limits { segment_bytes: 600, max_bytes: 601 }).unwrap_err();
+    let error = Spool::open(dir.path(), limits(600, 601), LogMetrics::default()).unwrap_err();
     assert!(error.message.contains("two of its segments"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_keep_their_own_order() {
     let dir = TempDir::new().unwrap();
-    let spool = open(&dir, Limits { segment_bytes: 4096, max_bytes: 1 << 24 });
+    let spool = open(&dir, limits(4096, 1 << 24));
     let callers = (0..8).map(|caller| {
         let spool = spool.clone();
         tokio::spawn(async move {
@@ -267,7 +359,7 @@ async fn a_waiting_reader_wakes_when_its_entry_is_durable() {
 async fn a_log_is_open_once() {
     let dir = TempDir::new().unwrap();
     let spool = open(&dir, ROOMY);
-    let error = Spool::open(dir.path(), ROOMY).unwrap_err();
+    let error = Spool::open(dir.path(), ROOMY, LogMetrics::default()).unwrap_err();
     assert!(error.message.contains("another process"), "{error}");
     drop(spool);
     open(&dir, ROOMY);

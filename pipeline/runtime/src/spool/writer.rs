@@ -6,6 +6,7 @@ use std::sync::Arc;
 use catchment_core::{Error, LogPosition, Result, Retry};
 use tokio::sync::{mpsc, oneshot};
 
+use super::marks::Mark;
 use super::segment::{Segment, failed};
 use super::state::{Room, Shared};
 
@@ -19,6 +20,8 @@ pub(super) struct Append {
     pub(super) frames: Vec<u8>,
     /// Where each frame begins in `frames`.
     pub(super) starts: Vec<u64>,
+    /// The progress among them, with places that count from 0.
+    pub(super) marks: Vec<Mark>,
     /// Told the first position, once durable.
     pub(super) done: oneshot::Sender<Result<LogPosition>>,
 }
@@ -78,6 +81,7 @@ impl Writer {
                 Room::Closed => return Ok(false),
                 Room::NewSegment | Room::Full if !self.staged.is_empty() => self.flush(),
                 Room::NewSegment => self.shared.roll()?,
+                Room::Full if self.shared.yield_look_back()? => {}
                 Room::Full => self.shared.wait_for_room(need),
             }
         }
@@ -129,6 +133,7 @@ impl Segment {
     pub(super) fn extend(&mut self, append: &Append) -> LogPosition {
         let first = self.end();
         self.starts.extend(append.starts.iter().map(|start| self.bytes + start));
+        self.marks.extend(append.marks.iter().map(|mark| mark.behind(first)));
         self.bytes += append.frames.len() as u64;
         first
     }
