@@ -9,7 +9,7 @@ use catchment_benches::measure::{pair, report};
 use catchment_benches::{fold, stream};
 use catchment_core::{Epoch, LogPosition, Sink as _, Span, json};
 use catchment_parquet::{Config, ParquetSink};
-use catchment_stages::{InlineWorkers, Shard};
+use catchment_stages::{InlineWorkers, KeyLimits, Shard};
 use prometheus_client::registry::Registry;
 
 #[global_allocator]
@@ -21,7 +21,7 @@ const WINDOWS_A_FILE: i64 = 5;
 const ROUNDS: usize = 5;
 
 fn main() {
-    let mut workers = InlineWorkers(vec![Shard::new(WINDOW)]);
+    let mut workers = InlineWorkers(vec![Shard::new(WINDOW, KeyLimits::default())]);
     let epoch = fold(&window(KEYS, list), &mut workers).swap_remove(0);
     let (rows, bytes) = (epoch.rows(), render(&epoch));
     println!("{rows} rows of flows and conversations, {} B of JSON each on average", bytes / rows);

@@ -7,7 +7,7 @@ use catchment_benches::input::{self, BUCKETS, WINDOW, lines, list, payload_bytes
 use catchment_benches::measure::{pair, report};
 use catchment_benches::reference::Sums;
 use catchment_core::{Entry, Epoch};
-use catchment_stages::{InlineWorkers, Shard};
+use catchment_stages::{InlineWorkers, KeyLimits, Shard};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -40,7 +40,7 @@ fn compare(what: &str, keys: usize, budget: f64, make: fn(usize, i64) -> Entry) 
     let entries = input::window(keys, make);
     let flows = keys * BUCKETS as usize;
     let bytes = payload_bytes(&entries) / flows;
-    let mut workers = InlineWorkers(vec![Shard::new(WINDOW)]);
+    let mut workers = InlineWorkers(vec![Shard::new(WINDOW, KeyLimits::default())]);
     let mut sums = Sums::default();
     let (reference, ours) = pair(
         ROUNDS,

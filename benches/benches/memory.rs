@@ -14,7 +14,7 @@ use catchment_benches::fold;
 use catchment_benches::input::{WINDOW, list, window};
 use catchment_benches::measure::resident;
 use catchment_core::Entry;
-use catchment_stages::{InlineWorkers, Shard};
+use catchment_stages::{InlineWorkers, KeyLimits, Shard};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -44,7 +44,7 @@ fn in_own_process(keys: usize) {
 fn measure(folder: &Path, keys: usize) {
     let entries = read(folder);
     let (reports, close) = entries.split_at(entries.len() - 1);
-    let mut workers = InlineWorkers(vec![Shard::new(WINDOW)]);
+    let mut workers = InlineWorkers(vec![Shard::new(WINDOW, KeyLimits::default())]);
     let per_key = |from: u64| (resident().saturating_sub(from)) / keys as u64;
     let start = resident();
     fold(reports, &mut workers);

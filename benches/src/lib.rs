@@ -11,7 +11,7 @@ pub mod measure;
 pub mod reference;
 
 use catchment_core::{Entry, Epoch, LogPosition, Logged, PartitionId, StreamId};
-use catchment_stages::{Folder, InlineWorkers, Resume, Settings};
+use catchment_stages::{Folder, InlineWorkers, KeyLimits, Resume, Settings};
 
 /// The stream all benchmarks belong to.
 pub fn stream() -> StreamId {
@@ -20,7 +20,12 @@ pub fn stream() -> StreamId {
 
 /// A window from the log to its epoch.
 pub fn fold(entries: &[Entry], workers: &mut InlineWorkers) -> Vec<Epoch> {
-    let settings = Settings { stream: stream(), window: input::WINDOW, partitions: vec![PartitionId(0)] };
+    let settings = Settings {
+        stream: stream(),
+        window: input::WINDOW,
+        partitions: vec![PartitionId(0)],
+        limits: KeyLimits::default(),
+    };
     let mut folder = Folder::new(settings, &Resume::from_start(LogPosition(0)));
     let logged = (0..).map(LogPosition).zip(entries).map(|(position, entry)| Logged { position, entry: entry.clone() });
     logged.flat_map(|logged| folder.entry(logged, workers)).collect()

@@ -28,6 +28,9 @@ pub(crate) struct Config {
     /// Threads that decode and fold flows; by default one per available core.
     #[serde(default = "default_workers")]
     pub(crate) workers: u16,
+    /// Bounds on memory, for each source.
+    #[serde(default)]
+    pub(crate) limits: LimitsConfig,
     /// The local log that every source writes to first.
     #[serde(default)]
     pub(crate) spool: SpoolConfig,
@@ -61,6 +64,24 @@ impl Default for SpoolConfig {
     fn default() -> Self {
         // A collector holds one hour: with a little more, a restart knows all it may be told again.
         Self { dir: "catchment-spool".into(), max_bytes: ByteSize(8 << 30), max_age: Period::secs(65 * 60) }
+    }
+}
+
+/// Bounds on memory. Beyond them the first keys in canonical order keep their rows; all others share
+/// a row named `(overflow)` for each reporter and verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LimitsConfig {
+    /// Distinct flow keys of a window.
+    pub(crate) max_keys: u32,
+    /// Bytes of names, ports and policy traces of those keys.
+    pub(crate) max_bytes: ByteSize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        let limits = catchment_runtime::KeyLimits::default();
+        Self { max_keys: limits.max_keys as u32, max_bytes: ByteSize(limits.max_bytes as u64) }
     }
 }
 
@@ -177,6 +198,7 @@ impl Config {
             ("window", self.window.0.is_zero(), "`window` must be longer than zero: write it like 60s"),
             ("window", self.window.micros() % 1_000_000 != 0, "`window` must be whole seconds: write it like 60s"),
             ("workers", self.workers == 0, "`workers` must be at least 1"),
+            ("limits", self.limits.max_keys == 0, "`limits.max_keys` must be at least 1"),
             ("sources", self.sources.is_empty(), "no source: name at least one under `sources`"),
             ("sinks", self.sinks.is_empty(), "no sink: name at least one under `sinks`"),
         ];

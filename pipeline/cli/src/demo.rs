@@ -16,7 +16,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::args::DemoArgs;
-use crate::config::{Config, HttpConfig, LogConfig, SinkConfig, SourceConfig, SpoolConfig};
+use crate::config::{Config, HttpConfig, LimitsConfig, LogConfig, SinkConfig, SourceConfig, SpoolConfig};
 use crate::{run, wiring};
 
 /// What the folder of a demo holds; a folder without the first of them is somebody else's.
@@ -135,6 +135,7 @@ fn configuration(args: &DemoArgs, folder: &Folder, address: &str) -> Config {
         cluster: stream.cluster,
         window: Period::secs(60),
         workers: 1,
+        limits: LimitsConfig::default(),
         spool: SpoolConfig { dir: folder.spool(), ..SpoolConfig::default() },
         sources: BTreeMap::from([(stream.source, SourceConfig::Goldmane(source))]),
         sinks,

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::args::{DatasetArg, RunArgs};
-use crate::config::{Config, HttpConfig, LogConfig, SinkConfig, SourceConfig, SpoolConfig};
+use crate::config::{Config, HttpConfig, LimitsConfig, LogConfig, SinkConfig, SourceConfig, SpoolConfig};
 use crate::wiring;
 
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
@@ -91,6 +91,7 @@ fn short_form(args: &RunArgs) -> Config {
         cluster: args.cluster.clone(),
         window: args.window,
         workers: 1,
+        limits: LimitsConfig::default(),
         spool: SpoolConfig::default(),
         sources: BTreeMap::from([("files".to_owned(), SourceConfig::Files(source))]),
         sinks: BTreeMap::from([("out".to_owned(), SinkConfig::Jsonl(sink))]),

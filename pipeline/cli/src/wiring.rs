@@ -5,9 +5,9 @@ use catchment_files::{FileSource, JsonSink};
 use catchment_goldmane::GoldmaneSource;
 use catchment_kafka::KafkaSink;
 use catchment_parquet::ParquetSink;
-use catchment_runtime::NamedSink;
 use catchment_runtime::pipeline::{LogKind, Stream};
 use catchment_runtime::spool::Limits;
+use catchment_runtime::{KeyLimits, NamedSink};
 use prometheus_client::registry::Registry;
 
 use crate::config::{Config, SinkConfig, SourceConfig};
@@ -29,6 +29,10 @@ fn stream(config: &Config, name: &str, source_config: &SourceConfig, registry: &
         log: log_kind(config, name, source_config),
         sinks: sinks(config, registry)?,
         window: config.window.micros(),
+        limits: KeyLimits {
+            max_keys: config.limits.max_keys as usize,
+            max_bytes: usize::try_from(config.limits.max_bytes.0).unwrap_or(usize::MAX),
+        },
         workers: usize::from(config.workers),
         id,
     })

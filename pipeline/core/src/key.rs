@@ -260,7 +260,33 @@ pub struct KeyRecord {
     pub flow_id: u128,
 }
 
+/// The name of both ends of an overflow key; no workload can have it.
+const OVERFLOW: &str = "(overflow)";
+
 impl KeyRecord {
+    /// The key that rows share which gave up their identity because there were too many of them.
+    ///
+    /// Reporter and verdict are kept: counters of two reporters must never be added up.
+    pub fn overflow(of: &Self) -> Self {
+        let end = || Endpoint { namespace: None, raw_name: OVERFLOW.into(), kind: 0 };
+        let key = FlowKey {
+            source: end(),
+            dest: end(),
+            dest_port: 0,
+            protocol: "".into(),
+            service: Service::default(),
+            reporter: of.key.reporter,
+            action: of.key.action,
+            trace: Arc::new(Trace::new(Vec::new(), Vec::new())),
+        };
+        Self::new(key, of.has_connections)
+    }
+
+    /// Whether this is the key of rows that gave up their identity.
+    pub fn is_overflow(&self) -> bool {
+        &*self.key.source.raw_name == OVERFLOW && &*self.key.dest.raw_name == OVERFLOW
+    }
+
     /// Computes everything that is computed once for a key.
     pub fn new(key: FlowKey, has_connections: bool) -> Self {
         let mut bytes = Encoder::default();

@@ -11,6 +11,7 @@ mod retry;
 pub mod spool;
 mod workers;
 
+pub use catchment_stages::KeyLimits;
 pub use line::NamedSink;
 pub use retry::Backoff;
 pub use workers::ThreadWorkers;

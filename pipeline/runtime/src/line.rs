@@ -192,7 +192,7 @@ async fn fold_log(
     mut stop: watch::Receiver<bool>,
     out: &Sender<Result<Arc<Epoch>>>,
 ) -> Result<()> {
-    let mut workers = ThreadWorkers::start(fold.workers, fold.settings.window)
+    let mut workers = ThreadWorkers::start(fold.workers, fold.settings.window, fold.settings.limits)
         .map_err(|e| Error::internal("cannot start the worker threads").caused_by(e))?;
     loop {
         let logged = tokio::select! {
@@ -234,6 +234,7 @@ impl Progress {
         self.metrics.late.inc_by(epoch.late.len() as u64);
         self.metrics.rejects.inc_by(epoch.rejects.len() as u64);
         self.metrics.gaps.inc_by(epoch.gaps.len() as u64);
+        self.metrics.overflow.inc_by(overflow(epoch));
         let Some(durable) = durable else { return Ok(()) };
         self.metrics.durable.set(durable.committed.position.0 as i64);
         let Some(retention) = &self.retention else { return Ok(()) };
@@ -242,6 +243,12 @@ impl Progress {
         self.metrics.log_bytes.set(retention.spool.bytes() as i64);
         retention.cut()
     }
+}
+
+/// Records of the window that gave up their identity because it held too many keys.
+fn overflow(epoch: &Epoch) -> u64 {
+    let flows = epoch.window.iter().flat_map(|window| &window.flows);
+    flows.filter(|row| row.key.is_overflow()).map(|row| u64::from(row.records)).sum()
 }
 
 fn lock(retention: &std::sync::Mutex<Retention>) -> std::sync::MutexGuard<'_, Retention> {

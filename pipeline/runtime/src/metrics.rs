@@ -21,6 +21,7 @@ pub struct LineMetrics {
     pub(crate) late: Counter,
     pub(crate) rejects: Counter,
     pub(crate) gaps: Counter,
+    pub(crate) overflow: Counter,
     pub(crate) failures: Counter,
     pub(crate) watermark: Gauge,
     pub(crate) durable: Gauge,
@@ -37,6 +38,11 @@ impl LineMetrics {
         registry.register("late_rows", "Rows that came after their window had closed", m.late.clone());
         registry.register("rejected_rows", "Records that could not be used", m.rejects.clone());
         registry.register("gap_rows", "Intervals known to be missing", m.gaps.clone());
+        registry.register(
+            "overflow_records",
+            "Records that gave up their identity because a window held more keys than the limits allow",
+            m.overflow.clone(),
+        );
         registry.register("failures", "Faults after which the line started again", m.failures.clone());
         registry.register("watermark_seconds", "Event time before which everything has been read", m.watermark.clone());
         registry.register(

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use catchment_core::{LogWriter, PartitionId, Result, Retry, Source, StreamId};
-use catchment_stages::Settings;
+use catchment_stages::{KeyLimits, Settings};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -41,6 +41,8 @@ pub struct Stream {
     pub sinks: Vec<NamedSink>,
     /// Width of the windows in microseconds.
     pub window: i64,
+    /// How many keys a window tells apart.
+    pub limits: KeyLimits,
     /// Worker threads a line.
     pub workers: usize,
 }
@@ -90,8 +92,12 @@ fn stream_labels(stream: &StreamId) -> [(Cow<'static, str>, Cow<'static, str>); 
 }
 
 fn fold_of(stream: &Stream) -> Fold {
-    let settings =
-        Settings { stream: stream.id.clone(), window: stream.window, partitions: vec![PartitionId::default()] };
+    let settings = Settings {
+        stream: stream.id.clone(),
+        window: stream.window,
+        partitions: vec![PartitionId::default()],
+        limits: stream.limits,
+    };
     Fold { settings, workers: stream.workers }
 }
 

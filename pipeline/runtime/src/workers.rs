@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
-use catchment_stages::{Closing, Job, Shard, ShardClose, Workers};
+use catchment_stages::{Closing, Job, KeyLimits, Shard, ShardClose, Workers};
 
 /// Jobs that may wait for one worker; a job is a part of one log entry.
 const QUEUED_JOBS: usize = 4;
@@ -20,10 +20,10 @@ pub struct ThreadWorkers {
 
 impl ThreadWorkers {
     /// Starts `count` workers for windows of `width` microseconds.
-    pub fn start(count: usize, width: i64) -> std::io::Result<Self> {
+    pub fn start(count: usize, width: i64, limits: KeyLimits) -> std::io::Result<Self> {
         let start = |number| {
             let (queue, tasks) = sync_channel(QUEUED_JOBS);
-            let work = move || work(Shard::new(width), &tasks);
+            let work = move || work(Shard::new(width, limits), &tasks);
             thread::Builder::new().name(format!("fold-{number}")).spawn(work).map(|_| queue)
         };
         (0..count.max(1)).map(start).collect::<Result<_, _>>().map(|queues| Self { queues })

@@ -31,6 +31,10 @@ impl Conversations {
         let mut conversations = Vec::with_capacity(rows.len() / 2);
         for rows in rows.chunk_by(|a, b| a.key.same_conversation(&b.key)) {
             let key = &rows[0].key;
+            // Who talked to whom was given up, so there is nothing to set side by side.
+            if key.is_overflow() {
+                continue;
+            }
             let mut before = previous.next_if(|seen| seen.key.same_conversation(key));
             if before.is_none() {
                 while previous.next_if(|seen| seen.key.conversation() < key.conversation()).is_some() {}

@@ -14,6 +14,7 @@ use catchment_core::{
 use catchment_schemas::wire::FlowSlices;
 
 use crate::conversation::{Conversations, closed_window};
+use crate::limits::KeyLimits;
 use crate::merge::ShardWindow;
 use crate::shard::{Closing, Job, Shard, ShardClose};
 
@@ -53,6 +54,8 @@ pub struct Settings {
     pub window: i64,
     /// Partitions that must speak before time moves at all.
     pub partitions: Vec<PartitionId>,
+    /// How many keys a window tells apart.
+    pub limits: KeyLimits,
 }
 
 /// Where folding starts.
@@ -201,7 +204,7 @@ impl Folder {
     fn close(&mut self, position: LogPosition, watermark: EventTime, workers: &mut impl Workers) -> Vec<Epoch> {
         let mut shards = workers.close(Closing { watermark });
         let open_floor = shards.iter().flat_map(|s| &s.open).map(|(_, first)| *first).min();
-        let windows = merge_windows(&mut shards);
+        let windows = merge_windows(&mut shards, self.settings.limits);
         let mut epochs = self.epochs(position, windows, open_floor, watermark);
         self.add_side_rows(&mut epochs[0], shards);
         epochs
@@ -291,12 +294,12 @@ impl Folder {
     }
 }
 
-fn merge_windows(shards: &mut [ShardClose]) -> Vec<ShardWindow> {
+fn merge_windows(shards: &mut [ShardClose], limits: KeyLimits) -> Vec<ShardWindow> {
     let mut by_start: BTreeMap<EventTime, Vec<ShardWindow>> = BTreeMap::new();
     for window in shards.iter_mut().flat_map(|shard| shard.windows.drain(..)) {
         by_start.entry(window.span.start).or_default().push(window);
     }
-    by_start.into_values().map(ShardWindow::merge).collect()
+    by_start.into_values().map(|parts| ShardWindow::merge(parts).cut_to(limits)).collect()
 }
 
 struct Part {

@@ -11,6 +11,8 @@ use catchment_core::{EventTime, FlowKey, KeyRecord, Labels, PolicyHit, Trace};
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::{xxh3_64_with_secret, xxh3_64_with_seed, xxh3_128_with_secret};
 
+use crate::limits::KeyLimits;
+
 /// A key with its labels: what one run of raw bytes stands for.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
@@ -54,6 +56,8 @@ pub(crate) struct KeyTable {
     ordered: Vec<u32>,
     /// Ids given out since the last [`KeyTable::in_order`].
     fresh: Vec<u32>,
+    /// Length of the canonical form of all identities in use.
+    canonical_bytes: usize,
     pub(crate) interner: Interner,
 }
 
@@ -73,6 +77,7 @@ impl KeyTable {
             free: Vec::new(),
             ordered: Vec::new(),
             fresh: Vec::new(),
+            canonical_bytes: 0,
             interner: Interner::default(),
         }
     }
@@ -95,12 +100,29 @@ impl KeyTable {
         RawHash { find: (key as u64) ^ labels, confirm: ((key >> 64) as u64).wrapping_add(labels) }
     }
 
+    /// Whether another identity would be more than the limits let a window hold.
+    pub(crate) fn is_full(&self, limits: KeyLimits) -> bool {
+        self.len() >= limits.max_keys || self.canonical_bytes >= limits.max_bytes
+    }
+
+    /// Frees every id; none may be named by an open window.
+    pub(crate) fn clear(&mut self) {
+        self.index.clear();
+        self.slots.clear();
+        self.free.clear();
+        self.ordered.clear();
+        self.fresh.clear();
+        self.canonical_bytes = 0;
+        self.interner.forget_unused();
+    }
+
     #[inline]
     pub(crate) fn find(&self, hash: RawHash) -> Option<u32> {
         self.index.find(hash.find, |&id| self.slots[id as usize].hash == hash).copied()
     }
 
     pub(crate) fn insert(&mut self, hash: RawHash, identity: Identity) -> u32 {
+        self.canonical_bytes += identity.key.canonical.len();
         let slot = Slot { hash, identity: Some(identity), last_window: EventTime::MAX };
         let id = self.free.pop().unwrap_or(self.slots.len() as u32);
         if id as usize == self.slots.len() {
@@ -163,7 +185,7 @@ impl KeyTable {
         self.ordered.retain(|id| !leaving.contains(id));
         for id in gone {
             let slot = &mut self.slots[id as usize];
-            slot.identity = None;
+            self.canonical_bytes -= slot.identity.take().map_or(0, |identity| identity.key.canonical.len());
             if let Ok(entry) = self.index.find_entry(slot.hash.find, |&other| other == id) {
                 entry.remove();
             }

@@ -15,6 +15,7 @@ mod fold;
 mod json_flow;
 mod json_scan;
 mod key_table;
+mod limits;
 mod merge;
 mod normalize;
 mod record;
@@ -22,4 +23,5 @@ mod shard;
 mod window;
 
 pub use fold::{Folder, InlineWorkers, Resume, Settings, Workers};
+pub use limits::KeyLimits;
 pub use shard::{Closing, Job, Shard, ShardClose};

@@ -1,9 +1,11 @@
 //! Shards of one window into one sorted stream of rows.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use catchment_core::{FlowRow, LogPosition, Span};
+use catchment_core::{FlowRow, KeyRecord, Labels, LogPosition, Span};
 
+use crate::limits::KeyLimits;
 use crate::window::{LiveSlots, coincide, occupied, peak};
 
 /// A window as one shard counted it: one row per canonical key, in canonical order.
@@ -62,6 +64,32 @@ impl ShardWindow {
         merged
     }
 
+    /// Keeps the identity of the first keys in canonical order, as many as the limits allow; all
+    /// others share an overflow row for each reporter and verdict.
+    ///
+    /// A key that is kept of many is kept of any part of them, so cutting parts, merging them and
+    /// cutting again gives what one cut of the whole gives.
+    pub(crate) fn cut_to(self, limits: KeyLimits) -> Self {
+        let mut room = limits;
+        if self.rows.iter().all(|row| room.take(&row.key)) {
+            return self;
+        }
+        let (width, room) = (self.live.granularity(), &mut limits.clone());
+        let mut kept = Self::new(self.span, self.first_position, width, limits.max_keys);
+        let mut overflow: BTreeMap<(i32, i32, bool), Self> = BTreeMap::new();
+        for (i, row) in self.rows.into_iter().enumerate() {
+            if room.take(&row.key) {
+                kept.push(row, self.live.of(i));
+                continue;
+            }
+            let key = &row.key;
+            let same = overflow.entry((key.key.reporter, key.key.action, key.has_connections));
+            let same = same.or_insert_with(|| Self::new(self.span, self.first_position, width, 1));
+            same.push(without_identity(&row, same.rows.first()), self.live.of(i));
+        }
+        Self::merge(std::iter::once(kept).chain(overflow.into_values()).collect())
+    }
+
     /// The rows with everything that needs the whole window: peaks, buckets, split traces.
     pub(crate) fn into_rows(mut self) -> Vec<FlowRow> {
         for (i, row) in self.rows.iter_mut().enumerate() {
@@ -87,6 +115,13 @@ impl ShardWindow {
             start += len;
         }
     }
+}
+
+/// The row under the overflow key, which it shares with the rows before it.
+fn without_identity(row: &FlowRow, before: Option<&FlowRow>) -> FlowRow {
+    let key = before.map_or_else(|| Arc::new(KeyRecord::overflow(&row.key)), |before| before.key.clone());
+    let labels = before.map_or_else(|| Arc::new(Labels::new(Vec::new())), |before| before.source_labels.clone());
+    FlowRow { key, source_labels: labels.clone(), dest_labels: labels, labels_varied: false, ..*row }
 }
 
 fn smallest(shards: &[ShardWindow], at: &[usize]) -> Option<usize> {

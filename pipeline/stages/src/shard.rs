@@ -13,6 +13,7 @@ use prost::Message as _;
 
 use crate::json_flow;
 use crate::key_table::{Identity, KeyTable, RawHash};
+use crate::limits::KeyLimits;
 use crate::merge::ShardWindow;
 use crate::normalize;
 use crate::record::{Fault, Numbers, Reading};
@@ -20,6 +21,10 @@ use crate::window::OpenWindow;
 
 /// Windows a key may be silent before its id is given back.
 const KEEP_SILENT_WINDOWS: i64 = 10;
+
+/// Bytes of one record. A flow with a hundred labels and a trace of fifty hits takes a tenth of it;
+/// a key lives as long as its window, so what it may hold is bounded here.
+const MAX_RECORD: usize = 128 << 10;
 
 /// A part of a flows entry.
 #[derive(Clone, Debug)]
@@ -70,23 +75,34 @@ pub struct Shard {
     width: i64,
     table: KeyTable,
     windows: BTreeMap<EventTime, OpenWindow>,
+    limits: KeyLimits,
+    /// What was counted for open windows before the table was emptied for lack of room.
+    settled: BTreeMap<EventTime, ShardWindow>,
     scratch: Vec<u8>,
     since_close: ShardClose,
 }
 
 impl Shard {
     /// For tumbling windows of `width` microseconds.
-    pub fn new(width: i64) -> Self {
-        Self::with_table(width, KeyTable::default())
+    pub fn new(width: i64, limits: KeyLimits) -> Self {
+        Self::with_table(width, limits, KeyTable::default())
     }
 
     /// With hash seeds of the caller's, for tests that vary them.
-    pub fn with_seeds(width: i64, seeds: [u64; 2]) -> Self {
-        Self::with_table(width, KeyTable::with_seeds(seeds))
+    pub fn with_seeds(width: i64, limits: KeyLimits, seeds: [u64; 2]) -> Self {
+        Self::with_table(width, limits, KeyTable::with_seeds(seeds))
     }
 
-    fn with_table(width: i64, table: KeyTable) -> Self {
-        Self { width, table, windows: BTreeMap::new(), scratch: Vec::new(), since_close: ShardClose::default() }
+    fn with_table(width: i64, limits: KeyLimits, table: KeyTable) -> Self {
+        Self {
+            width,
+            table,
+            limits,
+            windows: BTreeMap::new(),
+            settled: BTreeMap::new(),
+            scratch: Vec::new(),
+            since_close: ShardClose::default(),
+        }
     }
 
     /// Folds every record of the job.
@@ -115,6 +131,7 @@ impl Shard {
 
     #[inline]
     fn fold_flow(&mut self, job: &Job, index: u32, flow: &[u8]) -> Result<(), Fault> {
+        bounded(flow)?;
         let view = FlowView::parse(flow).map_err(|e| malformed(&e))?;
         let Reading::Counted(span, counters) = Numbers::of_view(&view).read()? else {
             self.since_close.still_open += 1;
@@ -138,7 +155,7 @@ impl Shard {
             flow.key.ok_or_else(|| Fault::new("no_flow_key", "the flow has no key, so nobody knows whose it is"))?;
         let interner = &mut self.table.interner;
         let identity = normalize::identity(interner, &key, flow.source_labels, flow.dest_labels, true);
-        Ok(self.table.insert(hash, identity))
+        Ok(self.admit(hash, identity))
     }
 
     fn fold_lines(&mut self, job: &Job) {
@@ -154,6 +171,7 @@ impl Shard {
     }
 
     fn fold_line(&mut self, job: &Job, index: u32, line: &[u8]) -> Result<(), Fault> {
+        bounded(line)?;
         let numbers = json_flow::scan(line, &mut self.scratch)?;
         let Reading::Counted(span, counters) = numbers.read()? else {
             self.since_close.still_open += 1;
@@ -173,7 +191,33 @@ impl Shard {
         let interner = &mut self.table.interner;
         let identity =
             normalize::identity(interner, &flow.key, flow.source_labels, flow.dest_labels, flow.has_connections);
-        Ok(self.table.insert(hash, identity))
+        Ok(self.admit(hash, identity))
+    }
+
+    fn admit(&mut self, hash: RawHash, identity: Identity) -> u32 {
+        if self.table.is_full(self.limits) {
+            self.settle();
+        }
+        self.table.insert(hash, identity)
+    }
+
+    /// Makes room: what was counted so far becomes rows, cut to the limits, and every id is free.
+    /// When this happens does not show, as cut and merged parts give what the whole gives.
+    #[cold]
+    fn settle(&mut self) {
+        for (start, window) in std::mem::take(&mut self.windows) {
+            let counted = self.close_window(&window);
+            let whole = self.with_settled(start, counted).cut_to(self.limits);
+            self.settled.insert(start, whole);
+        }
+        self.table.clear();
+    }
+
+    fn with_settled(&mut self, start: EventTime, counted: ShardWindow) -> ShardWindow {
+        match self.settled.remove(&start) {
+            Some(before) => ShardWindow::merge(vec![before, counted]),
+            None => counted,
+        }
     }
 
     #[inline]
@@ -222,9 +266,17 @@ impl Shard {
 
     /// Hands over every window that the watermark has passed, and the side rows since the last call.
     pub fn close(&mut self, closing: Closing) -> ShardClose {
-        let still_open = self.windows.split_off(&self.first_open(closing.watermark));
+        let first_open = self.first_open(closing.watermark);
+        let still_open = self.windows.split_off(&first_open);
         let closed = std::mem::replace(&mut self.windows, still_open);
-        let windows: Vec<_> = closed.into_values().map(|window| self.close_window(&window)).collect();
+        let mut windows = Vec::with_capacity(closed.len());
+        for (start, window) in closed {
+            let counted = self.close_window(&window);
+            windows.push(self.with_settled(start, counted));
+        }
+        let still_settled = self.settled.split_off(&first_open);
+        windows.extend(std::mem::replace(&mut self.settled, still_settled).into_values());
+        windows.sort_unstable_by_key(|window| window.span.start);
         if let Some(last) = windows.last() {
             let horizon = last.span.start.plus(-KEEP_SILENT_WINDOWS * self.width);
             let open: Vec<_> = self.windows.values().collect();
@@ -232,7 +284,9 @@ impl Shard {
         }
         let mut handed = std::mem::take(&mut self.since_close);
         handed.windows = windows;
-        handed.open = self.windows.iter().map(|(start, window)| (*start, window.first_position)).collect();
+        let counted = self.windows.iter().map(|(start, window)| (*start, window.first_position));
+        let settled = self.settled.iter().map(|(start, window)| (*start, window.first_position));
+        handed.open = counted.chain(settled).collect();
         handed.keys = self.table.len();
         handed
     }
@@ -281,6 +335,17 @@ fn row(identity: Identity, counters: Counters, records: u32, buckets: u16) -> Fl
         labels_varied: false,
         trace_split: false,
     }
+}
+
+fn bounded(record: &[u8]) -> Result<(), Fault> {
+    if record.len() <= MAX_RECORD {
+        return Ok(());
+    }
+    let detail = format!(
+        "the record has {} bytes, more than the {MAX_RECORD} that names, labels and trace may take",
+        record.len()
+    );
+    Err(Fault::new("record_too_large", detail))
 }
 
 fn malformed(error: &dyn std::error::Error) -> Fault {

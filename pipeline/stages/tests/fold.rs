@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use catchment_core::{
-    Cursor, Encoding, Entry, Epoch, EventTime, FlowsEntry, GapEntry, LogPosition, Logged, PartitionId, Purpose, Span,
-    StreamId, json,
+    Cursor, Encoding, Entry, Epoch, EventTime, FlowRow, FlowsEntry, GapEntry, LogPosition, Logged, PartitionId,
+    Purpose, Span, StreamId, json,
 };
 use catchment_schemas::Dataset;
 use catchment_schemas::goldmane::{Flow, FlowKey, FlowListResult, FlowResult, PolicyHit, PolicyTrace};
-use catchment_stages::{Folder, InlineWorkers, Resume, Settings, Shard};
+use catchment_stages::{Folder, InlineWorkers, KeyLimits, Resume, Settings, Shard};
 use proptest::prelude::*;
 use prost::Message as _;
 
@@ -18,7 +18,7 @@ const WINDOW: i64 = 60_000_000;
 
 fn settings() -> Settings {
     let stream = StreamId { cluster: "test".into(), source: "goldmane".into() };
-    Settings { stream, window: WINDOW, partitions: vec![PartitionId(0)] }
+    Settings { stream, window: WINDOW, partitions: vec![PartitionId(0)], limits: KeyLimits::default() }
 }
 
 fn flow(bucket: i64, workload: u8, reporter: i32, policy: u8, labels: &[&str], amount: i64) -> Flow {
@@ -72,13 +72,17 @@ fn progress(bucket: i64) -> Entry {
     Entry::Progress { partition: PartitionId(0), up_to: EventTime::from_secs(START + bucket * 15) }
 }
 
-fn workers(count: u64) -> InlineWorkers {
-    InlineWorkers((0..count).map(|i| Shard::with_seeds(WINDOW, [i * 7 + count, i + 1])).collect())
+fn workers(count: u64, limits: KeyLimits) -> InlineWorkers {
+    InlineWorkers((0..count).map(|i| Shard::with_seeds(WINDOW, limits, [i * 7 + count, i + 1])).collect())
 }
 
 fn fold_from(entries: &[Entry], resume: &Resume, count: u64) -> Vec<Epoch> {
-    let mut folder = Folder::new(settings(), resume);
-    let mut workers = workers(count);
+    fold_within(KeyLimits::default(), entries, resume, count)
+}
+
+fn fold_within(limits: KeyLimits, entries: &[Entry], resume: &Resume, count: u64) -> Vec<Epoch> {
+    let mut folder = Folder::new(Settings { limits, ..settings() }, resume);
+    let mut workers = workers(count, limits);
     let logged = (0..).zip(entries).map(|(at, entry)| Logged { position: LogPosition(at), entry: entry.clone() });
     let from = logged.skip_while(|logged| logged.position < resume.position);
     from.flat_map(|logged| folder.entry(logged, &mut workers)).collect()
@@ -162,6 +166,37 @@ proptest! {
         let packets = windows.map(|row| row.counters.packets_in).sum::<u64>()
             + late.iter().map(|row| row.flow.counters.packets_in).sum::<u64>();
         prop_assert_eq!(packets as i64, flows.iter().map(|flow| flow.packets_in).sum::<i64>());
+    }
+
+    #[test]
+    fn beyond_the_limits_the_first_keys_stay_and_nothing_is_lost_whoever_counts(
+        flows in prop::collection::vec(flow_strategy(), 1..60), max_keys in 1usize..6, tight in any::<bool>(),
+    ) {
+        let limits = KeyLimits { max_keys, max_bytes: if tight { 300 } else { 1 << 20 } };
+        let entries = log_of(&flows, list);
+        let from_start = Resume::from_start(LogPosition(0));
+        let cut = |count| fold_within(limits, &entries, &from_start, count);
+        let epochs = cut(1);
+        for count in [2, 7] {
+            prop_assert_eq!(text(&cut(count)), text(&epochs));
+        }
+        let windows = |epochs: &[Epoch]| epochs.iter().filter_map(|e| e.window.clone()).collect::<Vec<_>>();
+        for (cut, whole) in windows(&epochs).iter().zip(windows(&fold(&entries, 1))) {
+            let kept: Vec<_> = cut.flows.iter().filter(|row| !row.key.is_overflow()).collect();
+            prop_assert!(kept.len() <= max_keys);
+            let first: Vec<_> = whole.flows.iter().take(kept.len()).collect();
+            prop_assert_eq!(
+                kept.iter().map(|row| (row.key.flow_id, row.counters)).collect::<Vec<_>>(),
+                first.iter().map(|row| (row.key.flow_id, row.counters)).collect::<Vec<_>>()
+            );
+            for reporter in 1..3 {
+                let sum = |rows: &[FlowRow]| -> (u64, u32) {
+                    let mine = rows.iter().filter(|row| row.key.key.reporter == reporter);
+                    mine.fold((0, 0), |(bytes, records), row| (bytes + row.counters.bytes_in, records + row.records))
+                };
+                prop_assert_eq!(sum(&cut.flows), sum(&whole.flows));
+            }
+        }
     }
 
     #[test]
@@ -268,6 +303,16 @@ fn a_window_that_was_entered_midway_is_not_fully_covered() {
     let epochs = fold(&entries, 1);
     let coverage: Vec<_> = rows(&epochs, Dataset::Flows).iter().map(|row| row["coverage"].as_f64()).collect();
     assert_eq!(coverage, [Some(0.75), Some(1.0)]);
+}
+
+#[test]
+fn a_record_that_is_too_large_is_rejected_and_readable() {
+    let huge = Flow { source_labels: vec!["x=".to_owned() + &"y".repeat(200_000)], ..flow(0, 1, 1, 0, &[], 1) };
+    let epochs = fold(&[report(list(vec![huge, flow(0, 2, 1, 0, &[], 1)])), progress(8)], 2);
+    let rejects: Vec<_> = epochs.iter().flat_map(|epoch| &epoch.rejects).collect();
+    assert_eq!((rejects.len(), rejects[0].reason, rejects[0].original.len()), (1, "record_too_large", 4096));
+    assert!(rejects[0].original_len > 200_000);
+    assert_eq!(rows(&epochs, Dataset::Flows).len(), 1);
 }
 
 #[test]
