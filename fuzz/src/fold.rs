@@ -5,7 +5,7 @@ use catchment_core::{
     ClosedWindow, Encoding, Entry, Epoch, EventTime, FlowsEntry, LogPosition, Logged, PartitionId, Purpose, Span,
     StreamId, json,
 };
-use catchment_stages::{Closing, Folder, InlineWorkers, Job, Resume, Settings, Shard, ShardClose, Workers};
+use catchment_stages::{Closing, Folder, InlineWorkers, Job, KeyLimits, Resume, Settings, Shard, ShardClose, Workers};
 
 /// 2026-01-01T00:00:00Z, the start of a window: what the seeds are about.
 pub(crate) const START: i64 = 1_767_225_600;
@@ -14,9 +14,10 @@ const WINDOW: i64 = 60_000_000;
 
 const PARTITION: PartitionId = PartitionId(0);
 
-/// What the bytes in front of a payload choose.
+/// What the byte in front of a payload chooses.
 pub(crate) struct Plan {
     workers: u64,
+    limits: KeyLimits,
     again: Purpose,
     /// Progress between the two readings.
     up_to: EventTime,
@@ -26,9 +27,12 @@ impl Plan {
     /// Takes the plan off the front of the fuzzer's bytes.
     pub(crate) fn split(data: &[u8]) -> Option<(Self, &[u8])> {
         let (&choice, payload) = data.split_first()?;
+        let workers = 2 + u64::from(choice & 3);
+        // Few keys: windows overflow, and when a shard makes room must not show.
+        let limits = if workers == 2 { KeyLimits { max_keys: 2, ..KeyLimits::default() } } else { KeyLimits::default() };
         let again = if choice & 4 == 0 { Purpose::Report } else { Purpose::Correction };
         let up_to = EventTime::from_secs(START + i64::from(choice >> 3) * 15);
-        Some((Self { workers: 2 + u64::from(choice & 3), again, up_to }, payload))
+        Some((Self { workers, limits, again, up_to }, payload))
     }
 }
 
@@ -41,8 +45,8 @@ pub(crate) fn check(plan: &Plan, encoding: Encoding, payload: &[u8]) {
         flows(encoding, plan.again, payload),
         Entry::Progress { partition: PARTITION, up_to: EventTime::MAX },
     ];
-    let one = Folded::of(&entries, 1);
-    let many = Folded::of(&entries, plan.workers);
+    let one = Folded::of(&entries, 1, plan.limits);
+    let many = Folded::of(&entries, plan.workers, plan.limits);
     one.check_balance();
     many.check_balance();
     assert_eq!(one.text(), many.text(), "{} workers show", plan.workers);
@@ -52,7 +56,7 @@ pub(crate) fn check(plan: &Plan, encoding: Encoding, payload: &[u8]) {
 pub(crate) fn once(encoding: Encoding, payload: &[u8]) -> Folded {
     let payload = Bytes::copy_from_slice(payload);
     let end = Entry::Progress { partition: PARTITION, up_to: EventTime::MAX };
-    let folded = Folded::of(&[flows(encoding, Purpose::Report, payload), end], 1);
+    let folded = Folded::of(&[flows(encoding, Purpose::Report, payload), end], 1, KeyLimits::default());
     folded.check_balance();
     folded
 }
@@ -77,11 +81,11 @@ pub(crate) struct Folded {
 }
 
 impl Folded {
-    fn of(entries: &[Entry], workers: u64) -> Self {
+    fn of(entries: &[Entry], workers: u64, limits: KeyLimits) -> Self {
         let stream = StreamId { cluster: "fuzz".into(), source: "fuzz".into() };
-        let settings = Settings { stream, window: WINDOW, partitions: vec![PARTITION] };
+        let settings = Settings { stream, window: WINDOW, partitions: vec![PARTITION], limits };
         let mut folder = Folder::new(settings, &Resume::from_start(LogPosition(0)));
-        let shards = (0..workers).map(|n| Shard::with_seeds(WINDOW, [n * 7 + workers, n + 1])).collect();
+        let shards = (0..workers).map(|n| Shard::with_seeds(WINDOW, limits, [n * 7 + workers, n + 1])).collect();
         let mut workers = Counted { workers: InlineWorkers(shards), records: 0, still_open: 0 };
         let mut epochs = Vec::new();
         for (at, entry) in (0..).zip(entries) {

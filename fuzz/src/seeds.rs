@@ -83,7 +83,11 @@ fn main() -> std::io::Result<()> {
     {
         write("goldmane", name, &[&[choice], payload].concat())?;
     }
-    write("log", "appends", b"\x01\x05\x02{}payload\x07\x00{\"entry\":\"progress\",\"partition\":0,\"up_to\":60000000}")?;
+    write(
+        "log",
+        "appends",
+        b"\x01\x05\x02{}payload\x07\x00{\"entry\":\"progress\",\"partition\":0,\"up_to\":60000000}",
+    )?;
     write("log", "flipped", b"\x02\x14\x00\x01")?;
     write("log", "foreign", b"\x00CATCHLOG\x01\0\0\0 and then entries")?;
     write("log", "sealed", b"\x03\x03\x04{}ab\x01\x02{}")
