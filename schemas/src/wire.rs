@@ -154,6 +154,11 @@ impl<'a> FlowSlices<'a> {
         })
     }
 
+    /// Offset in the list just behind the last flow, or behind everything once a field was malformed.
+    pub const fn offset(&self) -> usize {
+        self.reader.at()
+    }
+
     fn next_flow(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
         while !self.reader.rest.is_empty() {
             match self.reader.tag()? {

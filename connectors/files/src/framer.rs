@@ -89,7 +89,8 @@ impl Framer {
     pub(crate) fn feed(&mut self, block: &[u8]) {
         let mut at = 0;
         while at < block.len() {
-            if self.line_start && self.state == State::Between {
+            // The line that ends a list goes on with the rest of its wrapper.
+            if self.line_start && self.state == State::Between && !self.in_list {
                 at += self.whole_lines(&block[at..]);
             }
             // `whole_lines` leaves at least the line that decides what follows.
@@ -143,6 +144,8 @@ impl Framer {
             State::Junk => self.junk(byte),
             State::Value => self.in_value(byte),
             State::Text => self.text(byte),
+            // A line break is in no string, escaped or not.
+            State::Escape if self.line_start => self.give_up(),
             State::Escape => {
                 self.value.push(byte);
                 self.state = State::Text;

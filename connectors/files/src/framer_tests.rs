@@ -51,6 +51,12 @@ fn wrappers_are_taken_off() {
 }
 
 #[test]
+fn a_list_ends_in_the_middle_of_a_line() {
+    let page = "{\"flows\":[\n{\"a\":1},\n{\"b\":2}],\"meta\":{\"totalPages\":2}}\n";
+    assert_eq!(values(&page.repeat(2)), ["{\"a\":1}", "{\"b\":2}", "{\"a\":1}", "{\"b\":2}"]);
+}
+
+#[test]
 fn a_wrapper_around_nothing_holds_no_flow() {
     assert_eq!(values("{\"meta\":{\"totalPages\":\"0\"}}\n{\"flows\":[]}\n{\"items\":[],\"meta\":{}}"), [""; 0]);
 }
@@ -75,6 +81,11 @@ fn broken_lines_pass_as_they_are_and_harm_no_neighbour() {
         values(input),
         ["{\"a\":1}", "not json", "{\"cut\": {\"b\"", "{\"c\":3}", "{\"text\": \"cut", "{\"d\":4}", "{\"open\":[1,"]
     );
+}
+
+#[test]
+fn an_escaped_line_break_ends_a_value_like_any_other() {
+    assert_eq!(values("{\"a\":\"x\\\n{\"b\":2}\n"), ["{\"a\":\"x\\", "{\"b\":2}"]);
 }
 
 #[test]

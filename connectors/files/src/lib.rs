@@ -9,6 +9,9 @@
 
 mod event_time;
 mod framer;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod inputs;
 mod output;
 mod sink;

@@ -14,12 +14,19 @@ use crate::json_scan::{Broken, members};
 use crate::record::{Fault, Numbers};
 
 /// Reads one line. `identity` is cleared and receives the identity bytes.
+///
+/// Whether the line can be parsed in full, and to what, is a function of the identity: everything
+/// that is not in it has been checked here.
 pub(crate) fn scan(line: &[u8], identity: &mut Vec<u8>) -> Result<Numbers, Fault> {
     identity.clear();
     let mut numbers = Numbers::default();
     members(line, |name, value| {
         if *name == *b"flow" && value.first() == Some(&b'{') {
-            return members(value, |name, value| scan_member(&name, value, &mut numbers, identity));
+            // What stands inside and what stands beside it are told apart.
+            identity.extend_from_slice(b"{\n");
+            members(value, |name, value| scan_member(&name, value, &mut numbers, identity))?;
+            identity.extend_from_slice(b"}\n");
+            return Ok(());
         }
         scan_member(&name, value, &mut numbers, identity)
     })?;
@@ -28,15 +35,16 @@ pub(crate) fn scan(line: &[u8], identity: &mut Vec<u8>) -> Result<Numbers, Fault
 
 fn scan_member(name: &[u8], value: &[u8], numbers: &mut Numbers, identity: &mut Vec<u8>) -> Result<(), Fault> {
     match name {
-        b"id" => {}
+        b"id" if is_plain(value) => {}
         b"start_time" | b"startTime" => numbers.start = time(value)?,
         b"end_time" | b"endTime" => numbers.end = time(value)?,
         _ => {
             if let Some(counter) = counter(name, numbers) {
                 *counter = int(name, value)?;
             } else {
+                // An escaped name may hold anything, so its length says where it ends.
+                identity.extend_from_slice(&(name.len() as u32).to_le_bytes());
                 identity.extend_from_slice(name);
-                identity.push(b':');
                 identity.extend_from_slice(value);
                 identity.push(b'\n');
             }
@@ -58,9 +66,30 @@ fn counter<'n>(name: &[u8], numbers: &'n mut Numbers) -> Option<&'n mut i64> {
     })
 }
 
+/// Whether `value` is a JSON number without fraction, or a JSON string without escapes.
+fn is_plain(value: &[u8]) -> bool {
+    match value {
+        [b'"', text @ .., b'"'] => text.iter().all(|&byte| matches!(byte, b' '..=b'~') && !b"\"\\".contains(&byte)),
+        _ => is_bare_number(value),
+    }
+}
+
+/// JSON has no sign but `-`, and no zeros in front.
+fn is_bare_number(value: &[u8]) -> bool {
+    let digits = value.strip_prefix(b"-").unwrap_or(value);
+    match digits {
+        [first, rest @ ..] => first.is_ascii_digit() && (*first != b'0' || rest.is_empty()) && all_digits(rest),
+        [] => false,
+    }
+}
+
+fn all_digits(text: &[u8]) -> bool {
+    text.iter().all(u8::is_ascii_digit)
+}
+
 /// Numbers stand bare, or quoted as proto3 JSON writes 64-bit integers.
 fn int(name: &[u8], value: &[u8]) -> Result<i64, Fault> {
-    whole_number(unquoted(value)).ok_or_else(|| {
+    number(value).ok_or_else(|| {
         let (name, text) = (String::from_utf8_lossy(name), String::from_utf8_lossy(unquoted(value)));
         Fault::new("bad_number", format!("`{name}` is `{text}`; write a whole number below 2^63"))
     })
@@ -68,12 +97,12 @@ fn int(name: &[u8], value: &[u8]) -> Result<i64, Fault> {
 
 /// Seconds, or RFC 3339.
 fn time(value: &[u8]) -> Result<EventTime, Fault> {
-    let text = unquoted(value);
-    if let Some(seconds) = whole_number(text) {
+    if let Some(seconds) = number(value) {
         return Ok(EventTime::from_secs(seconds));
     }
-    let text = String::from_utf8_lossy(text);
-    EventTime::parse_rfc3339(&text).ok_or_else(|| {
+    let text = String::from_utf8_lossy(unquoted(value));
+    let quoted = value.first() == Some(&b'"');
+    EventTime::parse_rfc3339(&text).filter(|_| quoted).ok_or_else(|| {
         Fault::new(
             "bad_time",
             format!("`{text}` is no time; write Unix seconds or RFC 3339, like 2026-01-01T00:00:00Z"),
@@ -83,6 +112,11 @@ fn time(value: &[u8]) -> Result<EventTime, Fault> {
 
 fn unquoted(value: &[u8]) -> &[u8] {
     value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value)
+}
+
+fn number(value: &[u8]) -> Option<i64> {
+    let text = unquoted(value);
+    if text.len() == value.len() && !is_bare_number(value) { None } else { whole_number(text) }
 }
 
 /// Digits that any 64-bit number has room for.

@@ -114,14 +114,14 @@ impl Shard {
     }
 
     fn fold_list(&mut self, job: &Job) {
-        for (index, flow) in (job.first_index..).zip(FlowSlices::new(&job.payload)) {
+        let mut flows = FlowSlices::new(&job.payload);
+        for index in job.first_index.. {
+            let start = flows.offset();
+            let Some(flow) = flows.next() else { break };
             self.since_close.records += 1;
             let (bytes, outcome) = match flow {
                 Ok(flow) => (flow, self.fold_flow(job, index, flow)),
-                Err(e) => (
-                    &job.payload[..],
-                    Err(Fault::new("malformed_protobuf", format!("{e}; the rest of the answer is lost"))),
-                ),
+                Err(e) => (&job.payload[start..], Err(lost_rest(e.offset - start))),
             };
             if let Err(fault) = outcome {
                 self.reject(job, index, bytes, fault);
@@ -151,8 +151,9 @@ impl Shard {
     #[cold]
     fn insert_message(&mut self, hash: RawHash, flow: &[u8]) -> Result<u32, Fault> {
         let flow = goldmane::Flow::decode(flow).map_err(|e| malformed(&e))?;
-        let key =
-            flow.key.ok_or_else(|| Fault::new("no_flow_key", "the flow has no key, so nobody knows whose it is"))?;
+        // An absent key and an empty one are the same bytes to the table.
+        let key = flow.key.filter(|key| *key != goldmane::FlowKey::default());
+        let key = key.ok_or_else(|| Fault::new("no_flow_key", "the flow has no key, so nobody knows whose it is"))?;
         let interner = &mut self.table.interner;
         let identity = normalize::identity(interner, &key, flow.source_labels, flow.dest_labels, true);
         Ok(self.admit(hash, identity))
@@ -224,6 +225,9 @@ impl Shard {
     fn add(&mut self, job: &Job, index: u32, id: u32, record: Span, counters: Counters) -> Result<(), Fault> {
         let start = record.start.align(self.width);
         let window = Span::new(start, start.plus(self.width));
+        if window.end == EventTime::MAX {
+            return Err(beyond_time(record));
+        }
         if record.end > window.end {
             return Err(spans_windows(record, window));
         }
@@ -350,6 +354,20 @@ fn bounded(record: &[u8]) -> Result<(), Fault> {
 
 fn malformed(error: &dyn std::error::Error) -> Fault {
     Fault::new("malformed_protobuf", format!("the record is no goldmane.Flow: {error}"))
+}
+
+/// The broken field and what stands behind it; the flows before it are not lost. Counted from the
+/// last of them, so that it is the same for any part of the answer.
+#[cold]
+fn lost_rest(offset: usize) -> Fault {
+    let detail = format!("malformed protobuf {offset} bytes behind the last flow; the rest of the answer is lost");
+    Fault::new("malformed_protobuf", detail)
+}
+
+#[cold]
+fn beyond_time(record: Span) -> Fault {
+    let detail = format!("the record starts at second {}, where no window ends; check its unit", record.start.secs());
+    Fault::new("bad_time", detail)
 }
 
 fn spans_windows(record: Span, window: Span) -> Fault {

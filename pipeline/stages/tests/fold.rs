@@ -214,6 +214,55 @@ proptest! {
 }
 
 #[test]
+fn where_an_answer_is_cut_off_does_not_depend_on_the_workers() {
+    let whole = list((0..9).map(|n| flow(n, 1, 1, 0, &[], n)).collect());
+    for cut in 1..whole.len() {
+        let entries = [report(whole.slice(..cut)), progress(100)];
+        let expected = text(&fold(&entries, 1));
+        for count in [2, 4] {
+            assert_eq!(text(&fold(&entries, count)), expected, "cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn a_record_at_the_end_of_time_is_rejected() {
+    for start_time in [i64::MAX, i64::MAX / 1_000_000] {
+        let last = Flow { start_time, end_time: start_time, ..flow(0, 1, 1, 0, &[], 1) };
+        let epochs = fold(&[report(list(vec![last])), progress(100)], 1);
+        assert_eq!(reasons(&epochs), ["bad_time"]);
+    }
+}
+
+#[test]
+fn a_flow_without_a_key_is_rejected_whoever_came_before() {
+    let nobody = |key| Flow { key, ..flow(0, 1, 1, 0, &[], 1) };
+    let epochs = fold(&[report(list(vec![nobody(Some(FlowKey::default())), nobody(None)])), progress(100)], 1);
+    assert_eq!(reasons(&epochs), ["no_flow_key", "no_flow_key"]);
+}
+
+/// What a line comes to does not depend on one before it that looks like it and is in order.
+#[test]
+fn a_line_is_judged_alone() {
+    let known = r#"{"start_time":1767225600,"source_name":"a","dest_name":"b","packets_in":1}"#;
+    for (line, reason) in [
+        (known.replace(":1}", ":01}"), "bad_number"),
+        (known.replace(":1}", ":+1}"), "bad_number"),
+        (known.replace("1767225600", "2026-01-01T00:00:00Z"), "bad_time"),
+        (known.replace('}', r#","id":nonsense}"#), "malformed_json"),
+        (known.replace(r#""source_name":"a""#, r#""flow":{"source_name":"a"},"flow":{}"#), "malformed_json"),
+    ] {
+        let Entry::Flows(report) = report(format!("{known}\n{line}").into()) else { unreachable!() };
+        let lines = Entry::Flows(FlowsEntry { encoding: Encoding::JsonLines, ..report });
+        assert_eq!(reasons(&fold(&[lines, progress(100)], 1)), [reason], "{line}");
+    }
+}
+
+fn reasons(epochs: &[Epoch]) -> Vec<&'static str> {
+    epochs.iter().flat_map(|epoch| &epoch.rejects).map(|row| row.reason).collect()
+}
+
+#[test]
 fn what_is_late_stays_late_after_a_restart_right_behind_a_mark() {
     let late = report(list(vec![flow(5, 1, 1, 0, &[], 1)]));
     let entries = [progress(4), progress(8), late, progress(12)];
