@@ -1,11 +1,6 @@
 //! Configurations: what is refused is refused with its line, what is taken is printed and taken again.
 
-// The configuration belongs to the binary, which nobody depends on, so it is built in here.
-#[allow(dead_code, unreachable_pub, missing_docs, reason = "a module of the binary, of which a part is used")]
-#[path = "../../pipeline/cli/src/config.rs"]
-mod config_of_the_binary;
-
-use config_of_the_binary::Config;
+use crate::cli::config::Config;
 
 /// Reads the bytes as the text of a configuration.
 pub fn check(data: &[u8]) {

@@ -29,7 +29,8 @@ impl Plan {
         let (&choice, payload) = data.split_first()?;
         let workers = 2 + u64::from(choice & 3);
         // Few keys: windows overflow, and when a shard makes room must not show.
-        let limits = if workers == 2 { KeyLimits { max_keys: 2, ..KeyLimits::default() } } else { KeyLimits::default() };
+        let limits =
+            if workers == 2 { KeyLimits { max_keys: 2, ..KeyLimits::default() } } else { KeyLimits::default() };
         let again = if choice & 4 == 0 { Purpose::Report } else { Purpose::Correction };
         let up_to = EventTime::from_secs(START + i64::from(choice >> 3) * 15);
         Some((Self { workers, limits, again, up_to }, payload))

@@ -11,3 +11,11 @@ pub mod goldmane;
 pub mod json_flow;
 pub mod log;
 pub mod wire;
+
+/// The configuration belongs to the binary, which nobody depends on, so it is built in here.
+#[cfg(feature = "config")]
+#[allow(dead_code, reason = "a module of the binary, of which only a part is called")]
+#[path = "../../pipeline/cli/src"]
+mod cli {
+    pub(crate) mod config;
+}

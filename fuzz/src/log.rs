@@ -89,7 +89,7 @@ fn frames(mut data: &[u8]) -> Vec<u8> {
         let payload = body.len().saturating_sub(header);
         let lengths = [header as u32 | more, payload as u32].map(u32::to_le_bytes).concat();
         let checksum = crc32c::crc32c_append(crc32c::crc32c(&lengths), body) ^ u32::from(choice & 4);
-        out.extend([&lengths, &checksum.to_le_bytes(), body].concat());
+        out.extend([&lengths[..], &checksum.to_le_bytes(), body].concat());
         data = rest;
     }
     out
@@ -127,7 +127,12 @@ fn check_newest(dir: &Path, stored: &[u8]) {
         let foreign = stored.len() >= PREAMBLE.len() && stored[..12] != PREAMBLE[..12];
         let spool = match spool {
             Ok(spool) => spool,
-            Err(e) => return assert!(foreign && (names(&e, "no log segment") || names(&e, "format")) || damaged && names(&e, "checksum"), "{e}"),
+            Err(e) => {
+                return assert!(
+                    foreign && (names(&e, "no log segment") || names(&e, "format")) || damaged && names(&e, "checksum"),
+                    "{e}"
+                );
+            }
         };
         assert!(!foreign && (!damaged || stored.len() < PREAMBLE.len()), "opened what is damaged");
         let frames = if stored.len() < PREAMBLE.len() { &[] } else { &frames[..whole] };

@@ -121,7 +121,7 @@ impl<'a> FlowView<'a> {
                 (11, VARINT) => view.num_connections_completed = reader.int()?,
                 (12, VARINT) => view.num_connections_live = reader.int()?,
                 (1..=12, _) => return Err(Malformed { offset: field_start }),
-                _ => reader.skip(wire_type)?,
+                _ => reader.skip(field, wire_type)?,
             }
         }
         view.labels = match view.labels {
@@ -161,13 +161,15 @@ impl<'a> FlowSlices<'a> {
 
     fn next_flow(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
         while !self.reader.rest.is_empty() {
+            let field_start = self.reader.at();
             match self.reader.tag()? {
                 (2, LENGTH_DELIMITED) => {
                     let start = self.reader.at();
                     let result = self.reader.bytes()?;
                     return flow_of_result(result).map(Some).map_err(|e| Malformed { offset: start + e.offset });
                 }
-                (_, wire_type) => self.reader.skip(wire_type)?,
+                (2, _) => return Err(Malformed { offset: field_start }),
+                (field, wire_type) => self.reader.skip(field, wire_type)?,
             }
         }
         Ok(None)
@@ -190,9 +192,11 @@ fn flow_of_result(result: &[u8]) -> Result<&[u8], Malformed> {
     let mut reader = Reader::new(result);
     let mut flow: &[u8] = &[];
     while !reader.rest.is_empty() {
+        let field_start = reader.at();
         match reader.tag()? {
             (2, LENGTH_DELIMITED) => flow = reader.bytes()?,
-            (_, wire_type) => reader.skip(wire_type)?,
+            (2, _) => return Err(Malformed { offset: field_start }),
+            (field, wire_type) => reader.skip(field, wire_type)?,
         }
     }
     Ok(flow)
@@ -206,7 +210,12 @@ const fn tag_byte(field: u8, wire_type: u8) -> u8 {
 const VARINT: u8 = 0;
 const FIXED64: u8 = 1;
 const LENGTH_DELIMITED: u8 = 2;
+const START_GROUP: u8 = 3;
+const END_GROUP: u8 = 4;
 const FIXED32: u8 = 5;
+
+/// Groups inside each other; `prost` refuses more, too.
+const MAX_GROUPS: usize = 100;
 
 /// Reads from the front of what is left of a buffer.
 #[derive(Clone, Debug)]
@@ -327,7 +336,27 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn skip(&mut self, wire_type: u8) -> Result<(), Malformed> {
+    fn skip(&mut self, field: u32, wire_type: u8) -> Result<(), Malformed> {
+        if wire_type == START_GROUP { self.skip_group(field) } else { self.skip_plain(wire_type) }
+    }
+
+    /// Passes a group: fields up to the end that bears its number. Nobody writes them any more.
+    #[cold]
+    fn skip_group(&mut self, field: u32) -> Result<(), Malformed> {
+        let mut open = vec![field];
+        while let Some(&innermost) = open.last() {
+            let start = self.at();
+            match self.tag()? {
+                (field, START_GROUP) if open.len() < MAX_GROUPS => open.push(field),
+                (field, END_GROUP) if field == innermost => drop(open.pop()),
+                (_, START_GROUP | END_GROUP) => return Err(Malformed { offset: start }),
+                (_, wire_type) => self.skip_plain(wire_type)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn skip_plain(&mut self, wire_type: u8) -> Result<(), Malformed> {
         match wire_type {
             VARINT => self.varint().map(drop),
             FIXED64 => self.take(8).map(drop),

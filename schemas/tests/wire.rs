@@ -73,6 +73,28 @@ fn through_view(bytes: &[u8]) -> Flow {
     }
 }
 
+#[test]
+fn what_later_collectors_may_add_is_passed() {
+    let added: [&[u8]; 4] =
+        [b"\x98\x06\x05", b"\x9a\x06\x01x", b"\x9b\x06\x08\x01\x0b\x0c\x9c\x06", b"\x9b\x06\x9c\x06"];
+    for added in added {
+        assert_eq!(Flow::decode(added), Ok(Flow::default()));
+        assert!(FlowView::parse(added).is_ok(), "{added:x?}");
+        assert_eq!(FlowSlices::new(added).next(), None);
+    }
+    for broken in [&b"\x9b\x06"[..], b"\x9c\x06", b"\x9b\x06\x0c"] {
+        assert!(Flow::decode(broken).is_err() && FlowView::parse(broken).is_err(), "{broken:x?}");
+    }
+}
+
+#[test]
+fn a_result_that_is_no_message_is_malformed() {
+    for list in [&b"\x10\x01"[..], b"\x12\x02\x10\x01"] {
+        assert!(FlowListResult::decode(list).is_err());
+        assert!(FlowSlices::new(list).next().is_some_and(|flow| flow.is_err()), "{list:x?}");
+    }
+}
+
 proptest! {
     #[test]
     fn a_view_holds_what_the_full_decode_holds(flow in any_flow()) {
