@@ -78,16 +78,6 @@ impl Sums {
         sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number);
         sums[7] += 1;
     }
-
-    /// Identities seen.
-    pub fn len(&self) -> usize {
-        self.sums.len()
-    }
-
-    /// Whether nothing was added.
-    pub fn is_empty(&self) -> bool {
-        self.sums.is_empty()
-    }
 }
 
 /// The next length-delimited field, its tag taken for granted.

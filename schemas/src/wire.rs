@@ -57,8 +57,8 @@ impl<'a> FlowView<'a> {
     }
 
     /// The fields in the order of their numbers, each at most once, as every known encoder writes
-    /// them: no dispatch on tags, which otherwise costs more than the rest of the fold. `None`
-    /// where the buffer is anything else.
+    /// them: nothing is dispatched on tags, which shows in the cost of the whole fold. `None` where
+    /// the buffer is anything else.
     #[inline]
     fn parse_in_order(buffer: &'a [u8]) -> Option<Self> {
         let mut reader = Reader::new(buffer);

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use catchment_core::{Error, EventTime, Period, Result, StreamId};
+use catchment_core::{Error, EventTime, Period, Result};
 use catchment_files::DatasetName::{Conversations, Flows, Gaps, Late, Rejects};
 use catchment_runtime::NamedSink;
 use catchment_simulator::Options;
@@ -64,13 +64,14 @@ pub(crate) fn demo(args: &DemoArgs) -> Result<()> {
     crate::start_log(&LogConfig { level, ..LogConfig::default() })?;
     let folder = Folder(std::path::absolute(&args.dir).unwrap_or_else(|_| args.dir.clone()));
     folder.prepare()?;
-    crate::tokio_runtime()?.block_on(simulate_and_run(args, &folder))?;
-    summary::print(args, &folder)
+    let kafka = args.kafka.as_deref().map(kafka);
+    crate::tokio_runtime()?.block_on(simulate_and_run(args, &folder, kafka.clone()))?;
+    summary::print(&folder, kafka.as_ref())
 }
 
-async fn simulate_and_run(args: &DemoArgs, folder: &Folder) -> Result<()> {
+async fn simulate_and_run(args: &DemoArgs, folder: &Folder, kafka: Option<catchment_kafka::Config>) -> Result<()> {
     let collector = catchment_simulator::serve(simulation(args, folder)).await?;
-    let config = configuration(args, folder, &format!("http://{}", collector.local_addr()));
+    let config = configuration(folder, &format!("http://{}", collector.local_addr()), kafka);
     write(&folder.config(), &config.print())?;
     introduce(args, folder, &config)?;
     let mut registry = Registry::with_prefix("catchment");
@@ -108,7 +109,7 @@ fn simulation(args: &DemoArgs, folder: &Folder) -> Options {
 }
 
 /// What a newcomer would write, so that the file can be kept as a start.
-fn configuration(args: &DemoArgs, folder: &Folder, address: &str) -> Config {
+fn configuration(folder: &Folder, address: &str, kafka: Option<catchment_kafka::Config>) -> Config {
     let source = catchment_goldmane::Config {
         address: address.to_owned(),
         begin: catchment_goldmane::Begin::Latest,
@@ -127,17 +128,14 @@ fn configuration(args: &DemoArgs, folder: &Folder, address: &str) -> Config {
         ("lake".to_owned(), SinkConfig::Parquet(lake)),
         ("lines".to_owned(), SinkConfig::Jsonl(lines)),
     ]);
-    if let Some(kafka) = kafka(args) {
-        sinks.insert("kafka".to_owned(), SinkConfig::Kafka(kafka));
-    }
-    let stream = StreamId { cluster: "demo".to_owned(), source: "calico".to_owned() };
+    sinks.extend(kafka.map(|kafka| ("kafka".to_owned(), SinkConfig::Kafka(kafka))));
     Config {
-        cluster: stream.cluster,
+        cluster: "demo".to_owned(),
         window: Period::secs(60),
         workers: 1,
         limits: LimitsConfig::default(),
         spool: SpoolConfig { dir: folder.spool(), ..SpoolConfig::default() },
-        sources: BTreeMap::from([(stream.source, SourceConfig::Goldmane(source))]),
+        sources: BTreeMap::from([("calico".to_owned(), SourceConfig::Goldmane(source))]),
         sinks,
         http: HttpConfig::default(),
         log: LogConfig::default(),
@@ -145,10 +143,9 @@ fn configuration(args: &DemoArgs, folder: &Folder, address: &str) -> Config {
 }
 
 /// A broker may hold an earlier demo, whose place in its log means nothing to this one.
-pub(crate) fn kafka(args: &DemoArgs) -> Option<catchment_kafka::Config> {
-    let brokers = args.kafka.clone()?;
+fn kafka(brokers: &str) -> catchment_kafka::Config {
     let name = format!("demo-{}", jiff::Timestamp::now().as_second());
-    Some(catchment_kafka::Config { brokers, name, ..catchment_kafka::Config::default() })
+    catchment_kafka::Config { brokers: brokers.to_owned(), name, ..catchment_kafka::Config::default() }
 }
 
 fn introduce(args: &DemoArgs, folder: &Folder, config: &Config) -> Result<()> {

@@ -123,7 +123,7 @@ fn number(value: &[u8]) -> Option<i64> {
 const SHORT: usize = 18;
 
 fn whole_number(text: &[u8]) -> Option<i64> {
-    if (1..=SHORT).contains(&text.len()) && text.iter().all(u8::is_ascii_digit) {
+    if (1..=SHORT).contains(&text.len()) && all_digits(text) {
         return Some(text.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')));
     }
     std::str::from_utf8(text).ok()?.parse().ok()

@@ -74,8 +74,9 @@ impl ShardWindow {
         if self.rows.iter().all(|row| room.take(&row.key)) {
             return self;
         }
-        let (width, room) = (self.live.granularity(), &mut limits.clone());
-        let mut kept = Self::new(self.span, self.first_position, width, limits.max_keys);
+        let width = self.live.granularity();
+        let mut room = limits;
+        let mut kept = Self::new(self.span, self.first_position, width, self.rows.len().min(limits.max_keys));
         let mut overflow: BTreeMap<(i32, i32, bool), Self> = BTreeMap::new();
         for (i, row) in self.rows.into_iter().enumerate() {
             if room.take(&row.key) {

@@ -12,11 +12,10 @@ use catchment_simulator::judge;
 use serde::Deserialize;
 
 use super::Folder;
-use crate::args::DemoArgs;
 
 /// Prints everything; an error where the rows are not what the cluster produced.
-pub(crate) fn print(args: &DemoArgs, folder: &Folder) -> Result<()> {
-    crate::emit(&holdings(args, folder)?)?;
+pub(crate) fn print(folder: &Folder, kafka: Option<&catchment_kafka::Config>) -> Result<()> {
+    crate::emit(&holdings(folder, kafka)?)?;
     let verdict = judge(&folder.truth(), &folder.rows())?;
     crate::emit(&format!(
         "\ncompared with what the cluster produced\n  {} whole windows ({} partly covered, not compared): \
@@ -26,7 +25,7 @@ pub(crate) fn print(args: &DemoArgs, folder: &Folder) -> Result<()> {
         verdict.expected,
         verdict.published,
         verdict.different,
-        advice(args, folder),
+        advice(folder, kafka),
     ))?;
     match verdict.example {
         Some(example) => Err(Error::internal(format!("published rows differ from the truth, first: {example}"))),
@@ -34,9 +33,8 @@ pub(crate) fn print(args: &DemoArgs, folder: &Folder) -> Result<()> {
     }
 }
 
-fn holdings(args: &DemoArgs, folder: &Folder) -> Result<String> {
+fn holdings(folder: &Folder, kafka: Option<&catchment_kafka::Config>) -> Result<String> {
     let lines = lines_by_dataset(&folder.rows())?;
-    let kafka = super::kafka(args);
     let mut text =
         format!("\npublished\n  {:<14} {:>10} {:>14} {:>7}", "dataset", "JSON lines", "Parquet rows", "files");
     text.push_str(if kafka.is_some() { "   topic\n" } else { "\n" });
@@ -45,7 +43,7 @@ fn holdings(args: &DemoArgs, folder: &Folder) -> Result<String> {
         let in_lines = lines.get(dataset.name()).copied().unwrap_or(0);
         write!(text, "  {:<14} {in_lines:>10} {:>14} {:>7}", dataset.name(), parquet.rows, parquet.files)
             .expect("text takes every write");
-        if let Some(kafka) = &kafka {
+        if let Some(kafka) = kafka {
             let topic = dataset.topic(&kafka.topic_prefix);
             let records = catchment_kafka::count_rows(kafka, &topic)?;
             write!(text, "   {topic} {records}").expect("text takes every write");
@@ -76,8 +74,8 @@ fn lines_by_dataset(rows: &Path) -> Result<BTreeMap<String, u64>> {
     Ok(counts)
 }
 
-fn advice(args: &DemoArgs, folder: &Folder) -> String {
-    let brokers = args.kafka.as_deref().unwrap_or("HOST:PORT");
+fn advice(folder: &Folder, kafka: Option<&catchment_kafka::Config>) -> String {
+    let brokers = kafka.map_or("HOST:PORT", |kafka| &kafka.brokers);
     let (rows, lake) = (folder.rows(), folder.lake());
     format!(
         "\nlook at it\n\

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::{Value, json};
+
+use crate::binary;
 
 const START: i64 = 1_767_225_600;
 const BUCKETS: i64 = 24;
@@ -82,7 +83,7 @@ fn publish(dir: &Path, input: &Path, workers: u16, disorder: Option<&str>) -> BT
         rows.display(),
     );
     fs::write(&config, settings).expect("written");
-    let output = Command::new(env!("CARGO_BIN_EXE_catchment")).args(["run", "--config"]).arg(&config).output();
+    let output = binary().args(["run", "--config"]).arg(&config).output();
     let output = output.expect("the binary starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut files = BTreeMap::from([("rows".into(), fs::read(&rows).expect("rows were written"))]);

@@ -1,12 +1,12 @@
 //! `catchment demo` through the real binary: simulator, gRPC, log, windows, files, judged by the truth.
 
-use std::process::Command;
+use crate::binary;
 
 #[test]
 fn the_demo_shows_windows_and_publishes_what_the_cluster_produced() {
     let folder = tempfile::tempdir().expect("a folder");
     let dir = folder.path().join("demo");
-    let output = Command::new(env!("CARGO_BIN_EXE_catchment"))
+    let output = binary()
         .args(["demo", "--seconds", "12", "--speed", "40", "--flows-per-second", "50", "--dir"])
         .arg(&dir)
         .output()
@@ -24,11 +24,7 @@ fn the_demo_shows_windows_and_publishes_what_the_cluster_produced() {
 fn a_folder_that_holds_something_else_is_left_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("precious"), "").expect("written");
-    let output = Command::new(env!("CARGO_BIN_EXE_catchment"))
-        .args(["demo", "--dir"])
-        .arg(folder.path())
-        .output()
-        .expect("the binary starts");
+    let output = binary().args(["demo", "--dir"]).arg(folder.path()).output().expect("the binary starts");
     assert_eq!(output.status.code(), Some(2));
     assert!(folder.path().join("precious").exists());
 }

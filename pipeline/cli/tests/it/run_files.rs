@@ -1,9 +1,11 @@
 //! `catchment run --from FILE --to -` through the real binary.
 
 use std::io::Write as _;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use serde_json::Value;
+
+use crate::binary;
 
 /// One flow in each of the three shapes, and a line that is none.
 const FLOWS: &str = r#"{"Key":{"source_name":"web-7d4b-*","source_namespace":"shop","source_type":1,"dest_name":"pvt","dest_namespace":"-","dest_type":4,"dest_port":443,"proto":"TCP","reporter":1,"action":1,"policies":{"enforced_policies":[{"kind":9,"name":"kns.shop","action":1}]}},"start_time":1767225600,"end_time":1767225615,"source_labels":["app=web"],"packets_in":3,"packets_out":4,"num_connections_live":2}
@@ -13,7 +15,7 @@ const FLOWS: &str = r#"{"Key":{"source_name":"web-7d4b-*","source_namespace":"sh
 "#;
 
 fn catchment(args: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_catchment"))
+    let mut child = binary()
         .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -58,11 +60,7 @@ fn a_missing_file_is_named_and_exits_with_2() {
 
 #[test]
 fn a_reader_that_leaves_early_is_no_error() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_catchment"))
-        .args(["schema", "--reference"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the binary starts");
+    let mut child = binary().args(["schema", "--reference"]).stdout(Stdio::piped()).spawn().expect("the binary starts");
     drop(child.stdout.take());
     assert!(child.wait().expect("the binary ends").success());
 }

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::binary;
+
 /// Long past anything a loaded machine needs; what is waited for is a number of windows, not time.
 const PATIENCE: Duration = Duration::from_mins(3);
 
@@ -25,13 +27,9 @@ impl Drop for Running {
     }
 }
 
-fn catchment() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_catchment"))
-}
-
 /// A simulated collector two minutes of whose time are a second of ours, and its address.
 fn collector() -> (Running, String) {
-    let mut child = catchment()
+    let mut child = binary()
         .args(["simulate", "goldmane", "--listen", "127.0.0.1:0", "--flows-per-second", "20", "--speed", "120"])
         .stderr(Stdio::piped())
         .spawn()
@@ -84,7 +82,7 @@ fn a_sink_that_stands_still_holds_up_nobody_and_no_memory_and_gets_every_row_lat
     let (_collector, address) = collector();
     let (config, rows) = (dir.path().join("catchment.yaml"), dir.path().join("rows.jsonl"));
     fs::write(&config, configuration(dir.path(), &address)).expect("written");
-    let child = catchment().args(["run", "--config"]).arg(&config).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let child = binary().args(["run", "--config"]).arg(&config).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let mut pipeline = Running(child.expect("the binary starts"));
 
     // A pipe holds 64 KiB, so the stuck sink stands from its first window on.
@@ -94,7 +92,7 @@ fn a_sink_that_stands_still_holds_up_nobody_and_no_memory_and_gets_every_row_lat
     let late = resident_kib(&pipeline.0);
     assert!(late < early + 24 * 1024, "memory went from {early} to {late} KiB while a sink stood still");
 
-    let checked = catchment().args(["check", "--config"]).arg(&config).output().expect("the binary starts");
+    let checked = binary().args(["check", "--config"]).arg(&config).output().expect("the binary starts");
     let found = String::from_utf8_lossy(&checked.stdout);
     assert!(found.contains("source calico: ok"), "the collector answers others: {found}");
 
