@@ -15,9 +15,11 @@ build: ## Build everything
 
 fmt: ## Format the sources
 	cargo fmt --all
+	cargo fmt --manifest-path fuzz/Cargo.toml
 
 lint: ## Check formatting and run clippy, warnings are errors
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
 # Under plain cargo the tests that need a server say DID NOT RUN, also in CI: the tiers behind run them.

@@ -28,6 +28,8 @@ case $host in
     *) did_not_run "libFuzzer is not known to run on $host" ;;
 esac
 
+cargo fetch --target "$host" >&2 || did_not_run "the crates of fuzz/Cargo.lock cannot be fetched"
+
 features=
 case " $targets " in *" config "*) features=config ;; esac
 bins=()
@@ -38,7 +40,7 @@ done
 export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4\
  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table\
  -Cllvm-args=-sanitizer-coverage-trace-compares -Cllvm-args=-simplifycfg-branch-fold-threshold=0"
-cargo build --locked --release --target "$host" --features "$features" "${bins[@]}"
+cargo build --release --target "$host" --features "$features" "${bins[@]}"
 
 failed=()
 built=${CARGO_TARGET_DIR:-target}/$host/release
@@ -46,7 +48,7 @@ for target in $targets; do
     mkdir -p "corpus/$target" artifacts
     log=artifacts/$target.out
     code=0
-    "$built/$target" "corpus/$target" "seeds/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
+    "$built/$target" "corpus/$target" "seeds/$target" -max_total_time="$seconds" -max_len=2048 -timeout=10 -rss_limit_mb=2048 \
         -artifact_prefix="artifacts/$target-" -print_final_stats=1 >"$log" 2>&1 || code=$?
     inputs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
     if [ "$code" = 0 ]; then

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs tiers of tests that need real servers, one after the other.
+# Runs tiers of tests that need more than cargo: real servers, other compiler flags.
 #
-#   tiers.sh [kafka] [s3] [ledger]
+#   tiers.sh [kafka] [s3] [ledger] [fuzz]
 #
 # A tier that lacks a tool is named as not run; in CI that fails the whole at its end. Every other
 # failure does at once.
@@ -14,6 +14,7 @@ for tier in "$@"; do
     case $tier in
         kafka | s3) tools/tier.sh "$tier" || code=$? ;;
         ledger) tools/ledger.sh || code=$? ;;
+        fuzz) fuzz/run.sh || code=$? ;;
         *)
             sed -n 's/^#   //p' "${BASH_SOURCE[0]}" >&2
             exit 2

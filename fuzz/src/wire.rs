@@ -73,15 +73,12 @@ fn check_flow(data: &[u8]) {
 }
 
 fn check_labels(view: &FlowView<'_>, shallow: &ShallowFlow) {
-    match view.labels {
-        Some(labels) => {
-            let read = ShallowLabels::decode(labels).expect("the labels were read before");
-            assert_eq!((&read.source, &read.dest), (&shallow.source_labels, &shallow.dest_labels));
-        }
-        None => {
-            let fields = shallow.source_labels.len() + shallow.dest_labels.len();
-            assert!(fields > 1 || shallow.keys.len() > 1, "one run of labels and one key, and yet no slice");
-        }
+    if let Some(labels) = view.labels {
+        let read = ShallowLabels::decode(labels).expect("the labels were read before");
+        assert_eq!((&read.source, &read.dest), (&shallow.source_labels, &shallow.dest_labels));
+    } else {
+        let fields = shallow.source_labels.len() + shallow.dest_labels.len();
+        assert!(fields > 1 || shallow.keys.len() > 1, "one run of labels and one key, and yet no slice");
     }
 }
 
