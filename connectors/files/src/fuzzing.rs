@@ -15,7 +15,7 @@ pub fn frame<'a>(blocks: impl IntoIterator<Item = &'a [u8]>) -> Vec<(u64, Vec<u8
     lines
 }
 
-fn numbered(chunk: Chunk) -> impl Iterator<Item = (u64, Vec<u8>)> {
-    let lines: Vec<_> = chunk.payload.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
-    (chunk.first_line..).zip(lines).filter(|(_, line)| !line.is_empty())
+fn numbered(Chunk { first_line, payload }: Chunk) -> Vec<(u64, Vec<u8>)> {
+    let lines = payload.split(|&byte| byte == b'\n').map(<[u8]>::to_vec);
+    (first_line..).zip(lines).filter(|(_, line)| !line.is_empty()).collect()
 }
