@@ -4,12 +4,13 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use catchment_core::{Error, Result};
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    ClientOptions, Error as Fault, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig, WriteMultipart,
+    ClientOptions, Error as Fault, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig,
 };
 use parquet::file::metadata::ParquetMetaDataReader;
 
@@ -20,7 +21,7 @@ use crate::file::{File, told_digest};
 /// Above this an object goes up in parts.
 const SINGLE_PUT_LIMIT: usize = 128 << 20;
 
-/// Two parts in flight stay small beside the object itself.
+/// One part is in flight at a time; an answer is soon there compared with 16 MiB on their way.
 const PART_SIZE: usize = 16 << 20;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -122,9 +123,7 @@ impl Store {
             Err(Fault::NotFound { .. }) => {}
             Err(fault) => return Err(fault),
         }
-        let mut parts = WriteMultipart::new_with_chunk_size(self.objects.put_multipart(&file.path).await?, PART_SIZE);
-        parts.put(file.bytes.clone());
-        parts.finish().await.map(drop)
+        upload_parts(self.objects.put_multipart(&file.path).await?, &file.bytes).await
     }
 
     async fn compare(&self, file: &File) -> Result<()> {
@@ -156,6 +155,25 @@ impl Store {
     }
 }
 
+/// Parts of an upload that fails are taken back: they would stay in the store, unseen and paid for.
+async fn upload_parts(mut upload: Box<dyn MultipartUpload>, bytes: &Bytes) -> object_store::Result<()> {
+    let sent = send_parts(&mut *upload, bytes).await;
+    if sent.is_err()
+        && let Err(fault) = upload.abort().await
+    {
+        tracing::warn!(error = %fault, "cannot take back the parts of a failed upload");
+    }
+    sent
+}
+
+async fn send_parts(upload: &mut dyn MultipartUpload, bytes: &Bytes) -> object_store::Result<()> {
+    for part in (0..bytes.len()).step_by(PART_SIZE) {
+        let end = bytes.len().min(part + PART_SIZE);
+        upload.put_part(bytes.slice(part..end).into()).await?;
+    }
+    upload.complete().await.map(drop)
+}
+
 fn sync_file(path: &FilePath) -> std::io::Result<()> {
     std::fs::File::open(path)?.sync_all()?;
     let folder = path.parent().expect("an object lies in a folder");
@@ -176,7 +194,10 @@ fn with<B>(builder: B, value: Option<&String>, set: impl Fn(B, String) -> B) -> 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
     use object_store::memory::InMemory;
+    use object_store::{PutResult, UploadPart};
 
     use super::*;
 
@@ -197,6 +218,44 @@ mod tests {
         assert_eq!(store.create(&file(b"something else")).await.unwrap_err().retry, catchment_core::Retry::Never);
         let there = store.objects.get(&file(b"").path).await.unwrap().bytes().await.unwrap();
         assert_eq!(&there[..], b"longer than four");
+    }
+
+    /// An upload whose second part is refused.
+    #[derive(Debug, Default)]
+    struct Refusing {
+        parts: AtomicUsize,
+        aborted: AtomicBool,
+    }
+
+    #[derive(Debug)]
+    struct RefusedUpload(Arc<Refusing>);
+
+    #[async_trait::async_trait]
+    impl MultipartUpload for RefusedUpload {
+        fn put_part(&mut self, _: PutPayload) -> UploadPart {
+            let refused = self.0.parts.fetch_add(1, Ordering::SeqCst) == 1;
+            let fault = || Fault::Generic { store: "test", source: "503".into() };
+            Box::pin(async move { if refused { Err(fault()) } else { Ok(()) } })
+        }
+
+        async fn complete(&mut self) -> object_store::Result<PutResult> {
+            panic!("completed without its second part")
+        }
+
+        async fn abort(&mut self) -> object_store::Result<()> {
+            self.0.aborted.store(true, Ordering::SeqCst);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_parts_of_a_failed_upload_are_taken_back() {
+        let refusing = Arc::new(Refusing::default());
+        let bytes = Bytes::from(vec![0; 2 * PART_SIZE + 1]);
+        let sent = upload_parts(Box::new(RefusedUpload(refusing.clone())), &bytes).await;
+        assert!(matches!(sent, Err(Fault::Generic { .. })), "{sent:?}");
+        assert!(refusing.aborted.load(Ordering::SeqCst));
+        assert_eq!(refusing.parts.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test]
