@@ -36,18 +36,18 @@ impl Metrics {
             clock_skew: Gauge::default(),
             bucket_width: Gauge::default(),
         };
-        metrics.add_to(registry);
+        metrics.add_to(registry.sub_registry_with_prefix("goldmane"));
         metrics
     }
 
     fn add_to(&self, registry: &mut Registry) {
         registry.register("list_requests", "List calls sent to the collector", self.list_requests.clone());
         registry.register_with_unit("list", "Time per List call", Unit::Seconds, self.list_seconds.clone());
-        registry.register("rows", "Flows written to the log as first reports", self.rows.clone());
+        registry.register("flows", "Flows written to the log as first reports", self.rows.clone());
         registry.register_with_unit("read", "Bytes of List answers", Unit::Bytes, self.bytes.clone());
         registry.register("buckets_swept", "Buckets read for the first time", self.buckets_swept.clone());
         registry.register(
-            "reconcile_corrections",
+            "corrections",
             "Flows for which a later look showed more than the first report",
             self.reconcile_corrections.clone(),
         );

@@ -239,8 +239,9 @@ async fn what_moves_is_counted() {
     }
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).expect("a string takes everything");
-    for line in ["rows_total 2", "buckets_swept_total ", "bucket_width_seconds 15.0", "read_bytes_total "] {
-        assert!(text.lines().any(|l| l.starts_with(line) && !l.ends_with(" 0")), "{line} in {text}");
+    let counted = ["flows_total 2", "buckets_swept_total ", "bucket_width_seconds 15.0", "read_bytes_total "];
+    for line in counted.map(|line| format!("goldmane_{line}")) {
+        assert!(text.lines().any(|l| l.starts_with(&line) && !l.ends_with(" 0")), "{line} in {text}");
     }
 }
 
