@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use catchment_core::{Cursor, Domain, Epoch, Error, Result, Retry, Sink, StreamId, json};
 use catchment_schemas::Dataset;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::{Registry, Unit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,6 +52,17 @@ impl From<DatasetName> for Dataset {
     }
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfDataset {
+    dataset: &'static str,
+}
+
+impl From<Dataset> for OfDataset {
+    fn from(dataset: Dataset) -> Self {
+        Self { dataset: dataset.name() }
+    }
+}
+
 /// Writes rows as JSON objects, one a line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -79,14 +92,17 @@ pub struct JsonSink {
     config: SinkConfig,
     target: Target,
     durable: Option<Cursor>,
-    rows: Counter,
+    rows: Family<OfDataset, Counter>,
     written_bytes: Counter,
 }
 
 impl JsonSink {
     /// A sink that touches nothing until it is opened.
     pub fn new(config: SinkConfig, registry: &mut Registry) -> Self {
-        let (rows, written_bytes) = (Counter::default(), Counter::default());
+        let (rows, written_bytes) = (Family::<OfDataset, Counter>::default(), Counter::default());
+        for dataset in config.datasets.iter().copied().map(Dataset::from) {
+            let _ = rows.get_or_create_owned(&dataset.into());
+        }
         registry.register("jsonl_rows", "Rows written as JSON lines", rows.clone());
         registry.register_with_unit("jsonl_written", "Bytes of JSON lines written", Unit::Bytes, written_bytes.clone());
         Self { config, target: Target::Closed, durable: None, rows, written_bytes }
@@ -96,17 +112,27 @@ impl JsonSink {
         self.config.path.replace("{cluster}", &stream.cluster).replace("{source}", &stream.source).into()
     }
 
-    /// The lines of an epoch and how many they are.
-    fn render(&self, epoch: &Epoch) -> (Vec<u8>, u64) {
-        let wanted: Vec<Dataset> = self.config.datasets.iter().map(|&name| name.into()).collect();
-        let (mut lines, mut rows) = (Vec::new(), 0);
+    fn wanted(&self) -> Vec<Dataset> {
+        self.config.datasets.iter().map(|&name| name.into()).collect()
+    }
+
+    /// The lines of an epoch.
+    fn render(&self, epoch: &Epoch) -> Vec<u8> {
+        let wanted = self.wanted();
+        let mut lines = Vec::new();
         json::for_each_row(epoch, |dataset, object| {
             if wanted.contains(&dataset) {
                 line(&mut lines, (wanted.len() > 1).then_some(dataset), object);
-                rows += 1;
             }
         });
-        (lines, rows)
+        lines
+    }
+
+    fn count(&self, epoch: &Epoch, bytes: u64) {
+        self.written_bytes.inc_by(bytes);
+        for dataset in self.wanted() {
+            self.rows.get_or_create_owned(&dataset.into()).inc_by(epoch.rows_of(dataset) as u64);
+        }
     }
 
     fn unwritable(&self, error: io::Error) -> Error {
@@ -132,7 +158,7 @@ impl Sink for JsonSink {
     }
 
     async fn publish(&mut self, epoch: &Epoch) -> Result<Option<Cursor>> {
-        let (lines, rows) = self.render(epoch);
+        let lines = self.render(epoch);
         let (bytes, cursor) = (lines.len() as u64, epoch.cursor());
         match &self.target {
             Target::Closed => return Err(Error::internal("the json lines sink was used before it was opened")),
@@ -143,8 +169,7 @@ impl Sink for JsonSink {
                 blocking(commit).await.map_err(|e| self.unwritable(e))?;
             }
         }
-        self.rows.inc_by(rows);
-        self.written_bytes.inc_by(bytes);
+        self.count(epoch, bytes);
         self.durable = Some(cursor);
         Ok(self.durable.clone())
     }

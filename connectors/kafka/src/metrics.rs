@@ -1,5 +1,6 @@
 //! What the sink counts.
 
+use catchment_schemas::Dataset;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -30,8 +31,8 @@ pub(crate) struct Tally {
 }
 
 impl Metrics {
-    /// Registers all metrics.
-    pub(crate) fn register(registry: &mut Registry) -> Self {
+    /// Registers all metrics, with zeros for the datasets that are published.
+    pub(crate) fn register(registry: &mut Registry, datasets: impl IntoIterator<Item = Dataset>) -> Self {
         let metrics = Self {
             rows: Family::default(),
             bytes: Family::default(),
@@ -40,6 +41,10 @@ impl Metrics {
             seconds: Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]),
             errors: Counter::default(),
         };
+        for dataset in datasets {
+            let label = DatasetLabel { dataset: dataset.name() };
+            let _ = (metrics.rows.get_or_create_owned(&label), metrics.bytes.get_or_create_owned(&label));
+        }
         registry.register("kafka_sink_rows", "Rows committed to Kafka", metrics.rows.clone());
         registry.register_with_unit(
             "kafka_sink_payload",

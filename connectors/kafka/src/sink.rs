@@ -32,7 +32,8 @@ impl KafkaSink {
     /// Checks the configuration and registers the metrics; nothing connects yet.
     pub fn new(config: Config, registry: &mut Registry) -> Result<Self> {
         config.validate()?;
-        Ok(Self { config, metrics: Metrics::register(registry), session: None })
+        let metrics = Metrics::register(registry, config.selected()?);
+        Ok(Self { config, metrics, session: None })
     }
 
     async fn ensure_topics(&self) -> Result<()> {

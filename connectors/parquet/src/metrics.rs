@@ -23,13 +23,19 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn register(registry: &mut Registry) -> Self {
+    /// Registers everything, with zeros for the datasets that are written.
+    pub(crate) fn register(registry: &mut Registry, datasets: &[Dataset]) -> Self {
         let metrics = Self {
             rows: Family::default(),
             bytes: Family::default(),
             objects: Family::default(),
             put_seconds: Histogram::new(exponential_buckets(0.01, 2.0, 12)),
         };
+        for dataset in datasets {
+            let label = OfDataset { dataset: dataset.name() };
+            let _ = (metrics.rows.get_or_create_owned(&label), metrics.bytes.get_or_create_owned(&label));
+            let _ = metrics.objects.get_or_create_owned(&label);
+        }
         registry.register("parquet_rows", "Rows made durable in the object store", metrics.rows.clone());
         let bytes = metrics.bytes.clone();
         registry.register_with_unit("parquet_objects", "Bytes made durable in the object store", Unit::Bytes, bytes);
@@ -56,7 +62,7 @@ mod tests {
     #[test]
     fn what_became_durable_is_told_by_dataset() {
         let mut registry = Registry::default();
-        Metrics::register(&mut registry).durable(Dataset::Gaps, 3, 900, Duration::from_millis(20));
+        Metrics::register(&mut registry, &[]).durable(Dataset::Gaps, 3, 900, Duration::from_millis(20));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         assert!(text.contains(r#"parquet_rows_total{dataset="gaps"} 3"#), "{text}");

@@ -39,10 +39,11 @@ impl ParquetSink {
 
     pub(crate) fn on(store: Store, config: Config, registry: &mut Registry) -> Self {
         let layout = Layout { prefix: store.prefix.clone(), roll: config.roll.micros(), max_rows: config.max_rows };
+        let datasets = config.selected();
         Self {
             layout: Arc::new(layout),
-            datasets: config.selected(),
-            metrics: Metrics::register(registry),
+            metrics: Metrics::register(registry, &datasets),
+            datasets,
             held: None,
             group: None,
             url: config.url,
