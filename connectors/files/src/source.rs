@@ -121,6 +121,7 @@ impl Source for FileSource {
         let logged = last_logged(log).await?;
         let (first, done) = resume_at(&inputs, logged);
         self.newest = EventTime::MIN;
+        log.reading();
         for (number, input) in inputs.iter().enumerate().skip(first) {
             self.read_input(input, if number == first { done } else { 0 }, log).await?;
             tracing::info!(origin = input.origin(), "input read to its end");

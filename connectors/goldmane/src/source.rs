@@ -77,6 +77,7 @@ impl Source for GoldmaneSource {
     async fn run(&mut self, log: &dyn LogWriter) -> Result<()> {
         let learned = Learned::from_log(log).await?;
         let (clock, width) = self.meet(learned.width).await?;
+        log.reading();
         let now = clock.now(Instant::now());
         let Config { settle, reconcile, begin, .. } = self.config;
         let mut planner = Planner::new(width, settle, reconcile, begin, learned.up_to, now);

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use catchment_core::{Error, Result};
-use catchment_runtime::metrics::{self, Readiness};
 use catchment_runtime::pipeline::{self, Stream};
+use catchment_runtime::{Readiness, http};
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -41,7 +41,8 @@ async fn run_config(config: &Config, serve_metrics: bool) -> Result<()> {
     run_streams(streams, registry, serve_metrics.then_some(config.http.listen), stopped).await
 }
 
-/// Runs the streams until they end or `stopped` is set; serves what they count at `metrics`.
+/// Runs the streams until all have ended or `stopped` is set; serves what they count at `metrics`.
+/// One that fails leaves the others running, and its fault is the outcome.
 pub(crate) async fn run_streams(
     streams: Vec<Stream>,
     mut registry: Registry,
@@ -51,16 +52,23 @@ pub(crate) async fn run_streams(
     let ready = Readiness::default();
     let mut running = JoinSet::new();
     for stream in streams {
-        running.spawn(pipeline::run(stream, &mut registry, ready.clone(), stopped.clone()));
+        running.spawn(pipeline::run(stream, &mut registry, &ready, stopped.clone()));
     }
     if let Some(listen) = metrics {
-        let address = metrics::serve(listen, registry, ready).await?;
+        let address = http::serve(listen, registry, ready).await?;
         tracing::info!(metrics = %format!("http://{address}/metrics"), "running");
     }
+    let mut outcome = Ok(());
     while let Some(ended) = running.join_next().await {
-        ended.map_err(|e| Error::internal("a stream panicked").caused_by(e))??;
+        let ended = ended.unwrap_or_else(|e| Err(Error::internal("a stream panicked").caused_by(e)));
+        if let Err(e) = &ended
+            && !running.is_empty()
+        {
+            tracing::error!(error = e.chain(), "a stream has ended, others go on; mend it and restart");
+        }
+        outcome = outcome.and(ended);
     }
-    Ok(())
+    outcome
 }
 
 /// Exit code of a process that was asked twice to stop.

@@ -22,7 +22,7 @@ pub(crate) fn streams(config: &Config, registry: &mut Registry) -> Result<Vec<St
 
 fn stream(config: &Config, name: &str, source_config: &SourceConfig, registry: &mut Registry) -> Result<Stream> {
     let id = StreamId { cluster: config.cluster.clone(), source: name.to_owned() };
-    let labels = [("source".into(), name.to_owned().into())];
+    let labels = [("cluster".into(), config.cluster.clone().into()), ("source".into(), name.to_owned().into())];
     let registry = registry.sub_registry_with_labels(labels.into_iter());
     Ok(Stream {
         source: source(source_config, registry)?,

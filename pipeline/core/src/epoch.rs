@@ -1,5 +1,6 @@
 //! What the sinks publish: the outputs between two positions of the log.
 
+use catchment_schemas::Dataset;
 use serde::{Deserialize, Serialize};
 
 use crate::{Conversation, EventTime, FlowRow, GapRow, LateRow, LogPosition, PartitionId, RejectRow, Span, StreamId};
@@ -59,8 +60,18 @@ impl Epoch {
 
     /// Rows over all datasets.
     pub fn rows(&self) -> usize {
-        let window = self.window.as_ref().map_or(0, |w| w.flows.len() + w.conversations.len());
-        window + self.late.len() + self.rejects.len() + self.gaps.len()
+        Dataset::ALL.into_iter().map(|dataset| self.rows_of(dataset)).sum()
+    }
+
+    /// Rows of one dataset.
+    pub fn rows_of(&self, dataset: Dataset) -> usize {
+        match dataset {
+            Dataset::Flows => self.window.as_ref().map_or(0, |window| window.flows.len()),
+            Dataset::Conversations => self.window.as_ref().map_or(0, |window| window.conversations.len()),
+            Dataset::Late => self.late.len(),
+            Dataset::Rejects => self.rejects.len(),
+            Dataset::Gaps => self.gaps.len(),
+        }
     }
 }
 

@@ -45,6 +45,10 @@ pub trait LogWriter: Send + Sync {
     /// Everything still in the log whose event time may reach `since` or later, payloads included,
     /// oldest first, handed to `visit`. A source calls this once, at start, to learn what it has.
     async fn replay(&self, since: EventTime, visit: &mut (dyn FnMut(Logged) + Send)) -> Result<()>;
+
+    /// The source has met what it reads from and waits for nothing but flows: readiness waits for
+    /// this, after every start of [`Source::run`].
+    fn reading(&self) {}
 }
 
 /// A connector that reads or receives flows.

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::watch;
 
 use crate::metrics::LineMetrics;
+use crate::readiness::{Part, STOPPED};
 use crate::retry::Backoff;
 use crate::spool::{Reader, Spool};
 use crate::workers::ThreadWorkers;
@@ -56,14 +57,21 @@ pub struct NamedSink {
 }
 
 /// Opens a sink, trying again while that may help.
-pub(crate) async fn open(sink: &mut NamedSink, stream: &StreamId) -> Result<Option<Cursor>> {
+async fn open(sink: &mut NamedSink, stream: &StreamId, progress: &Progress) -> Result<Option<Cursor>> {
     let mut backoff = Backoff::default();
     loop {
-        match sink.sink.open(stream).await {
-            Ok(cursor) => return Ok(cursor),
-            Err(e) if e.retry == Retry::Never => return Err(e),
-            Err(e) => pause(&mut backoff, &sink.name, "cannot open the sink", &e).await,
+        let error = match sink.sink.open(stream).await {
+            Ok(cursor) => {
+                progress.opened(cursor.as_ref());
+                return Ok(cursor);
+            }
+            Err(e) => e,
+        };
+        progress.failed();
+        if error.retry == Retry::Never {
+            return Err(error);
         }
+        pause(&mut backoff, &sink.name, "cannot open the sink", &error).await;
     }
 }
 
@@ -78,32 +86,51 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stopped| *stopped).await;
 }
 
-/// Keeps one sink supplied from the spool until `stop`; starts again from its cursor after faults.
+/// Keeps one sink supplied from the spool until `stop`. A fault that trying again cannot mend ends
+/// this line and no other.
 pub(crate) async fn keep_supplied(
-    mut sink: NamedSink,
+    sink: NamedSink,
     fold: Fold,
     spool: Spool,
     progress: Progress,
+    stop: watch::Receiver<bool>,
+) -> Result<()> {
+    let (name, stream) = (sink.name.clone(), fold.settings.stream.to_string());
+    let supplied = supply_until(sink, fold, spool, &progress, stop).await;
+    supplied.inspect_err(|e| {
+        progress.part.fails(STOPPED);
+        tracing::error!(
+            sink = name,
+            stream,
+            error = e.chain(),
+            "the sink has stopped, others go on while the log has room; mend it and restart"
+        );
+    })
+}
+
+/// Supplies one sink; starts again from its cursor after faults.
+async fn supply_until(
+    mut sink: NamedSink,
+    fold: Fold,
+    spool: Spool,
+    progress: &Progress,
     mut stop: watch::Receiver<bool>,
 ) -> Result<()> {
     let mut backoff = Backoff::default();
     loop {
         let cursor = tokio::select! {
-            cursor = open(&mut sink, &fold.settings.stream) => cursor?,
+            cursor = open(&mut sink, &fold.settings.stream, progress) => cursor?,
             () = stopped(&mut stop) => return Ok(()),
         };
-        progress.opened(cursor.as_ref());
         let resume = cursor.as_ref().map_or_else(|| Resume::from_start(spool.first()), Resume::from_cursor);
         let input = Input::Spool(spool.reader(resume.position));
         let epochs = start_fold(fold.clone(), &resume, input, progress.metrics.clone(), stop.clone());
-        match supply(&mut sink, epochs, cursor, &progress, &mut backoff).await {
-            Ok(()) => return Ok(()),
-            Err(e) if e.retry == Retry::Never => return Err(e),
-            Err(e) => {
-                progress.metrics.failures.inc();
-                pause(&mut backoff, &sink.name, "cannot publish", &e).await;
-            }
+        let Err(error) = supply(&mut sink, epochs, cursor, progress, &mut backoff).await else { return Ok(()) };
+        progress.failed();
+        if error.retry == Retry::Never {
+            return Err(error);
         }
+        pause(&mut backoff, &sink.name, "cannot publish", &error).await;
     }
 }
 
@@ -141,8 +168,7 @@ pub(crate) async fn run_bounded(
 ) -> Result<()> {
     let mut committed = Vec::new();
     for (sink, progress) in &mut sinks {
-        let cursor = open(sink, &fold.settings.stream).await?;
-        progress.opened(cursor.as_ref());
+        let cursor = open(sink, &fold.settings.stream, progress).await?;
         committed.push(cursor.map(|cursor| cursor.committed));
     }
     let resume = Resume::from_start(LogPosition(0));
@@ -213,42 +239,38 @@ async fn fold_log(
     }
 }
 
-/// What a line tells the others: how far its sink is, so that the log can be cut behind the slowest.
+/// What a line tells the others: how its sink does, and how far it is, so that the log can be cut
+/// behind the slowest.
 #[derive(Clone)]
 pub(crate) struct Progress {
     pub(crate) metrics: LineMetrics,
+    pub(crate) part: Part,
     pub(crate) line: usize,
     pub(crate) retention: Option<Arc<std::sync::Mutex<Retention>>>,
 }
 
 impl Progress {
     fn opened(&self, cursor: Option<&Cursor>) {
+        self.part.works();
         if let (Some(cursor), Some(retention)) = (cursor, &self.retention) {
             lock(retention).floors[self.line] = Some(cursor.floor.position);
         }
     }
 
+    fn failed(&self) {
+        self.part.fails("cannot be opened or published to; trying again");
+        self.metrics.failures.inc();
+    }
+
     fn published(&self, epoch: &Epoch, durable: Option<&Cursor>) -> Result<()> {
-        self.metrics.epochs.inc();
-        self.metrics.rows.inc_by(epoch.rows() as u64);
-        self.metrics.late.inc_by(epoch.late.len() as u64);
-        self.metrics.rejects.inc_by(epoch.rejects.len() as u64);
-        self.metrics.gaps.inc_by(epoch.gaps.len() as u64);
-        self.metrics.overflow.inc_by(overflow(epoch));
+        self.metrics.published(epoch);
         let Some(durable) = durable else { return Ok(()) };
         self.metrics.durable.set(durable.committed.position.0 as i64);
         let Some(retention) = &self.retention else { return Ok(()) };
         let mut retention = lock(retention);
         retention.floors[self.line] = Some(durable.floor.position);
-        self.metrics.log_bytes.set(retention.spool.bytes() as i64);
         retention.cut()
     }
-}
-
-/// Records of the window that gave up their identity because it held too many keys.
-fn overflow(epoch: &Epoch) -> u64 {
-    let flows = epoch.window.iter().flat_map(|window| &window.flows);
-    flows.filter(|row| row.key.is_overflow()).map(|row| u64::from(row.records)).sum()
 }
 
 fn lock(retention: &std::sync::Mutex<Retention>) -> std::sync::MutexGuard<'_, Retention> {

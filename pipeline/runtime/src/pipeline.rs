@@ -4,16 +4,17 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use catchment_core::{LogWriter, PartitionId, Result, Retry, Source, StreamId};
+use catchment_core::{Error, PartitionId, Result, Source, StreamId};
 use catchment_stages::{KeyLimits, Settings};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::direct::direct_log;
-use crate::line::{Fold, NamedSink, Progress, Retention, keep_supplied, pause, run_bounded, stopped};
-use crate::metrics::{LineMetrics, LogMetrics, Readiness};
-use crate::retry::Backoff;
+use crate::line::{Fold, NamedSink, Progress, Retention, keep_supplied, run_bounded, stopped};
+use crate::metrics::{self, LineMetrics, LogMetrics};
+use crate::readiness::{Part, Readiness, STOPPED};
+use crate::reading::{Watch, WatchedLog, keep_reading};
 use crate::spool::{Limits, Spool};
 
 /// Where a stream's entries are kept.
@@ -47,7 +48,8 @@ pub struct Stream {
     pub workers: usize,
 }
 
-/// Runs a stream until its input ends, `stop` is set, or a fault that trying again cannot mend.
+/// Runs a stream until its input ends, `stop` is set, or a fault that trying again cannot mend has
+/// stopped its source or all of its sinks. Returns the first such fault, also when others went on.
 ///
 /// ```text
 /// source -> log -> (per sink) fold: decode, normalize, window, conversations -> sink
@@ -55,35 +57,65 @@ pub struct Stream {
 pub fn run(
     stream: Stream,
     registry: &mut Registry,
-    ready: Readiness,
+    ready: &Readiness,
     stop: watch::Receiver<bool>,
 ) -> impl Future<Output = Result<()>> + Send + use<> {
-    let metrics: Vec<_> = stream.sinks.iter().map(|sink| line_metrics(registry, &stream.id, &sink.name)).collect();
-    let log_metrics = log_metrics(registry, &stream);
+    let watched = Watched::new(&stream, registry, ready);
     async move {
-        ready.set();
-        match stream.log {
-            LogKind::Direct => run_direct(stream, metrics, stop).await,
-            LogKind::Spool { ref dir, limits } => {
-                let spool = Spool::open(dir, limits, log_metrics)?;
-                run_spooled(stream, spool, metrics, stop).await
+        match &stream.log {
+            LogKind::Direct => run_direct(stream, watched, stop).await,
+            LogKind::Spool { dir, limits } => {
+                let opened = Spool::open(dir, *limits, watched.log_metrics.clone());
+                let spool = opened.inspect_err(|_| watched.log.fails(STOPPED))?;
+                watched.log.works();
+                run_spooled(stream, spool, watched, stop).await
             }
         }
     }
 }
 
-fn line_metrics(registry: &mut Registry, stream: &StreamId, sink: &str) -> LineMetrics {
-    let labels = stream_labels(stream).into_iter().chain([("sink".into(), sink.to_owned().into())]);
-    LineMetrics::register(registry.sub_registry_with_labels(labels))
+/// What is counted and told about a stream.
+struct Watched {
+    log: Part,
+    log_metrics: LogMetrics,
+    source: Watch,
+    lines: Vec<(LineMetrics, Part)>,
 }
 
-/// A log that is not kept counts nothing.
-fn log_metrics(registry: &mut Registry, stream: &Stream) -> LogMetrics {
-    match stream.log {
-        LogKind::Spool { .. } => {
-            LogMetrics::register(registry.sub_registry_with_labels(stream_labels(&stream.id).into_iter()))
-        }
-        LogKind::Direct => LogMetrics::default(),
+impl Watched {
+    fn new(stream: &Stream, registry: &mut Registry, ready: &Readiness) -> Self {
+        let id = &stream.id;
+        let part = |name: String| ready.part(format!("stream {id}, {name}"));
+        let registry = registry.sub_registry_with_labels(stream_labels(id).into_iter());
+        let log = part("log".to_owned());
+        let log_metrics = match stream.log {
+            LogKind::Spool { .. } => LogMetrics::register(registry),
+            // What is not kept needs no opening and counts nothing.
+            LogKind::Direct => {
+                log.works();
+                LogMetrics::default()
+            }
+        };
+        let failures = metrics::source_failures(registry);
+        let source = Watch { id: id.clone(), failures, part: part("source".to_owned()) };
+        let line = |sink: &NamedSink| {
+            let label = [("sink".into(), sink.name.clone().into())];
+            let metrics = LineMetrics::register(registry.sub_registry_with_labels(label.into_iter()));
+            (metrics, part(format!("sink {}", sink.name)))
+        };
+        let lines = stream.sinks.iter().map(line).collect();
+        Self { log, log_metrics, source, lines }
+    }
+
+    /// What the line of each sink tells, in their order.
+    fn progress(&self, retention: Option<&Arc<Mutex<Retention>>>) -> Vec<Progress> {
+        let told = |(line, (metrics, part)): (usize, &(LineMetrics, Part))| Progress {
+            metrics: metrics.clone(),
+            part: part.clone(),
+            line,
+            retention: retention.cloned(),
+        };
+        self.lines.iter().enumerate().map(told).collect()
     }
 }
 
@@ -101,70 +133,76 @@ fn fold_of(stream: &Stream) -> Fold {
     Fold { settings, workers: stream.workers }
 }
 
-async fn run_direct(stream: Stream, metrics: Vec<LineMetrics>, mut stop: watch::Receiver<bool>) -> Result<()> {
+async fn run_direct(stream: Stream, watched: Watched, mut stop: watch::Receiver<bool>) -> Result<()> {
     let fold = fold_of(&stream);
     let (log, entries) = direct_log();
-    let progress = |(line, metrics)| Progress { metrics, line, retention: None };
-    let sinks = stream.sinks.into_iter().zip(metrics.into_iter().enumerate().map(progress)).collect();
+    let sinks = stream.sinks.into_iter().zip(watched.progress(None)).collect();
     let mut source = stream.source;
     let folding = run_bounded(sinks, fold, entries, stop.clone());
     let reading = async move {
+        let log = WatchedLog::new(log, watched.source.part.clone());
         let read = tokio::select! {
             read = source.run(&log) => read,
             () = stopped(&mut stop) => Ok(()),
         };
-        drop(log);
-        read
+        read.inspect_err(|_| {
+            watched.source.failures.inc();
+            watched.source.stopped();
+        })
     };
     let (read, folded) = tokio::join!(reading, folding);
     folded.and(read)
 }
 
-async fn run_spooled(
-    stream: Stream,
-    spool: Spool,
-    metrics: Vec<LineMetrics>,
-    mut stop: watch::Receiver<bool>,
-) -> Result<()> {
+async fn run_spooled(stream: Stream, spool: Spool, watched: Watched, mut stop: watch::Receiver<bool>) -> Result<()> {
     let fold = fold_of(&stream);
     let retention = Arc::new(Mutex::new(Retention::new(spool.clone(), stream.sinks.len())));
-    let mut tasks = JoinSet::new();
-    for (line, (sink, metrics)) in stream.sinks.into_iter().zip(metrics).enumerate() {
-        let progress = Progress { metrics, line, retention: Some(retention.clone()) };
-        tasks.spawn(keep_supplied(sink, fold.clone(), spool.clone(), progress, stop.clone()));
+    let (halt, halted) = watch::channel(false);
+    let mut lines = Lines::default();
+    for (sink, progress) in stream.sinks.into_iter().zip(watched.progress(Some(&retention))) {
+        lines.running.spawn(keep_supplied(sink, fold.clone(), spool.clone(), progress, halted.clone()));
     }
-    tasks.spawn(keep_reading(stream.source, stream.id, spool));
-    loop {
-        tokio::select! {
-            ended = tasks.join_next() => match ended {
-                Some(ended) => ended.map_err(|e| catchment_core::Error::internal("a task panicked").caused_by(e))??,
-                None => return Ok(()),
-            },
-            () = stopped(&mut stop) => return finish_lines(tasks).await,
+    let fault = tokio::select! {
+        fault = keep_reading(stream.source, &watched.source, spool) => Some(fault),
+        () = lines.ended() => None,
+        () = stopped(&mut stop) => None,
+    };
+    if fault.is_some() || lines.first_fault.is_some() {
+        watched.source.stopped();
+    }
+    if let Some(fault) = &fault {
+        tracing::error!(stream = %watched.source.id, error = fault.chain(), "the source has stopped, and its sinks with it");
+    }
+    // The lines end by themselves after the epoch in hand.
+    halt.send_replace(true);
+    lines.ended().await;
+    match fault {
+        Some(fault) => Err(fault),
+        None => lines.first_fault.map_or(Ok(()), Err),
+    }
+}
+
+/// The lines of a stream. One that ends leaves the others running.
+#[derive(Default)]
+struct Lines {
+    running: JoinSet<Result<()>>,
+    first_fault: Option<Error>,
+}
+
+impl Lines {
+    /// Waits for the last of them, or for one that panics. Nothing is lost by asking again.
+    async fn ended(&mut self) {
+        while let Some(ended) = self.running.join_next().await {
+            let panicked = ended.is_err();
+            let ended = ended.unwrap_or_else(|e| Err(Error::internal("a line panicked").caused_by(e)));
+            self.first_fault = self.first_fault.take().or(ended.err());
+            if panicked {
+                return;
+            }
         }
     }
 }
 
-/// The lines end by themselves after the epoch in hand; the source, the last to be waited for, never does.
-async fn finish_lines(mut tasks: JoinSet<Result<()>>) -> Result<()> {
-    while tasks.len() > 1 {
-        match tasks.join_next().await {
-            Some(Ok(ended)) => ended?,
-            Some(Err(e)) => return Err(catchment_core::Error::internal("a task panicked").caused_by(e)),
-            None => break,
-        }
-    }
-    Ok(())
-}
-
-/// Runs an unbounded source, starting it again while that may help.
-async fn keep_reading(mut source: Box<dyn Source>, id: StreamId, log: impl LogWriter) -> Result<()> {
-    let mut backoff = Backoff::default();
-    loop {
-        match source.run(&log).await {
-            Ok(()) => return Ok(()),
-            Err(e) if e.retry == Retry::Never => return Err(e),
-            Err(e) => pause(&mut backoff, &id.to_string(), "cannot read from the source", &e).await,
-        }
-    }
-}
+#[cfg(test)]
+#[path = "pipeline_tests.rs"]
+mod tests;

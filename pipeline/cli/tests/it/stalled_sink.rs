@@ -12,20 +12,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::binary;
+use crate::{Running, binary};
 
 /// Long past anything a loaded machine needs; what is waited for is a number of windows, not time.
 const PATIENCE: Duration = Duration::from_mins(3);
-
-/// Ends the process when the test ends, however it does.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// A simulated collector two minutes of whose time are a second of ours, and its address.
 fn collector() -> (Running, String) {

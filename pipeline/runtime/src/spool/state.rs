@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use catchment_core::{Entry, Error, LogId, LogPosition, Result};
 use tokio::sync::watch;
@@ -14,6 +15,9 @@ use super::marks::{self, Mark};
 use super::segment::{self, Place, Segment, failed};
 use super::writer::Append;
 use crate::metrics::LogMetrics;
+
+/// How often a wait for room is added to what is counted.
+const COUNTED_EVERY: Duration = Duration::from_secs(1);
 
 /// The durable part of a log.
 #[derive(Debug)]
@@ -112,6 +116,7 @@ impl Shared {
         let segments = recover(dir)?;
         let newest = segments.back().expect("recovery ends with a newest segment");
         let (log, end) = (newest.log, newest.end());
+        metrics.bytes.set(segments.iter().map(|s| s.bytes).sum::<u64>() as i64);
         let state = State { segments, needed: LogPosition(0), yielded: false, closed: false };
         Ok(Self {
             dir: dir.to_owned(),
@@ -181,13 +186,32 @@ impl Shared {
         let full = |state: &mut State| {
             state.room(self.limits, 0, need) == Room::Full && !state.is_unneeded(state.hard_floor())
         };
-        drop(self.freed.wait_while(self.state(), full).expect("no holder of the log's state panics"));
+        let mut state = self.state();
+        if !full(&mut state) {
+            return;
+        }
+        let log = self.dir.display();
+        tracing::warn!(
+            %log,
+            "the log is full of what sinks still need; the source waits until the slowest has moved on: mend it or raise `spool.max_bytes`"
+        );
+        while full(&mut state) {
+            let waiting = Instant::now();
+            let waited = self.freed.wait_timeout_while(state, COUNTED_EVERY, full);
+            state = waited.expect("no holder of the log's state panics").0;
+            self.metrics.full.inc_by(waiting.elapsed().as_secs_f64());
+        }
+        drop(state);
+        tracing::info!(%log, "the log has room again");
     }
 
     /// Begins a new segment; the one before is durable as a whole.
     pub(super) fn roll(&self) -> Result<()> {
         let segment = Segment::create(&self.dir, self.log, self.end())?;
-        self.state().segments.push_back(segment);
+        let mut state = self.state();
+        state.segments.push_back(segment);
+        self.count(&state);
+        drop(state);
         self.drop_unneeded()
     }
 
@@ -197,6 +221,7 @@ impl Shared {
         let newest = state.segments.back_mut().expect("a log always has a newest segment");
         let firsts = appends.iter().map(|append| newest.extend(append)).collect();
         let end = newest.end();
+        self.count(&state);
         drop(state);
         self.end.send_replace(end);
         firsts
@@ -242,7 +267,13 @@ impl Shared {
     fn pop(&self, floor: impl Fn(&State) -> LogPosition) -> Option<Segment> {
         let mut state = self.state();
         let floor = floor(&state);
-        state.pop_before(floor)
+        let popped = state.pop_before(floor);
+        self.count(&state);
+        popped
+    }
+
+    fn count(&self, state: &State) {
+        self.metrics.bytes.set(state.bytes() as i64);
     }
 
     fn remove(&self, segment: &Segment) -> Result<()> {

@@ -359,3 +359,32 @@ async fn a_log_is_open_once() {
     drop(spool);
     open(&dir, ROOMY);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_size_of_the_log_and_the_wait_for_room_are_counted() {
+    let dir = TempDir::new().unwrap();
+    let metrics = LogMetrics::default();
+    let spool = Spool::open(dir.path(), limits(500, 1000), metrics.clone()).unwrap();
+    let on_disk = || segments(&dir).iter().map(|path| path.metadata().unwrap().len() as i64).sum::<i64>();
+    assert_eq!(metrics.bytes.get(), on_disk());
+    spool.append(vec![flows(0, 100), progress(1)]).await.unwrap();
+    assert_eq!(metrics.bytes.get(), on_disk());
+    let filling = tokio::spawn({
+        let spool = spool.clone();
+        async move {
+            for number in 1..20 {
+                spool.append(vec![flows(number, 100), progress(number)]).await.unwrap();
+            }
+        }
+    });
+    while metrics.full.get() == 0.0 {
+        assert!(!filling.is_finished(), "the log is never full");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    while !filling.is_finished() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        spool.truncate_before(spool.end()).unwrap();
+    }
+    filling.await.unwrap();
+    assert_eq!(metrics.bytes.get(), on_disk());
+}
