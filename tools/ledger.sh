@@ -152,6 +152,12 @@ check_schemas() {
     done
 }
 
+check_metrics() {
+    local page
+    page=$(grep -o 'http://[^ "]*/metrics' "$dir/pipeline.log" | head -n 1)
+    curl -fsS "$page" | "$python" tools/readers/check_metrics.py
+}
+
 need_tools
 rm -rf "$dir"
 mkdir -p "$dir"
@@ -164,6 +170,7 @@ SECONDS=0
 start_pipeline
 say "publishing $start to $judged_until at $speed times its speed"
 readers wait "$judged_until" "$wait_seconds" "$pipeline"
+check_metrics
 stop pipeline "$pipeline"
 pipeline=
 stop simulator "$simulator"
