@@ -12,7 +12,8 @@ use serde_json::value::RawValue;
 /// missing brace costs bounded memory. A flow with a thousand labels is far below it.
 const MAX_VALUE: usize = 4 << 20;
 
-/// First members of the objects that may wrap flows: such a line is never taken as it is.
+/// First members of the objects that may wrap flows: such a line is never taken as it is, and no other
+/// object is taken apart.
 const WRAPPER_MEMBERS: [&[u8]; 5] = [b"id\"", b"flow\"", b"flows\"", b"meta\"", b"items\""];
 
 /// Lines of a server-sent event stream that carry no data.
@@ -33,6 +34,8 @@ enum State {
     Between,
     /// In a line that is no JSON object.
     Junk,
+    /// Behind an object, in the line it began and ended in: nothing else may stand there.
+    After,
     /// Inside an object.
     Value,
     /// Inside a string of an object.
@@ -41,7 +44,7 @@ enum State {
     Escape,
 }
 
-/// Frames one input. Its output is a function of the blocks it was fed.
+/// Frames one input. Its output is a function of the bytes it was fed, however they were cut.
 pub(crate) struct Framer {
     state: State,
     /// Open braces and brackets of the value.
@@ -52,6 +55,8 @@ pub(crate) struct Framer {
     name_start: usize,
     /// Between the brackets of a wrapper's list.
     in_list: bool,
+    /// Open brackets of lists that nothing wraps.
+    brackets: u32,
     /// The value is the rest of a wrapper whose list has been read.
     rest_of_wrapper: bool,
     value: Vec<u8>,
@@ -74,6 +79,7 @@ impl Framer {
             last: 0,
             name_start: 0,
             in_list: false,
+            brackets: 0,
             rest_of_wrapper: false,
             value: Vec::new(),
             value_line: 1,
@@ -90,7 +96,7 @@ impl Framer {
         let mut at = 0;
         while at < block.len() {
             // The line that ends a list goes on with the rest of its wrapper.
-            if self.line_start && self.state == State::Between && !self.in_list {
+            if self.line_start && self.state == State::Between && !self.lists() {
                 at += self.whole_lines(&block[at..]);
             }
             // `whole_lines` leaves at least the line that decides what follows.
@@ -104,6 +110,7 @@ impl Framer {
         match self.state {
             State::Junk => self.end_junk(),
             State::Between => {}
+            State::After => self.pass_on(),
             State::Value | State::Text | State::Escape => self.give_up(),
         }
     }
@@ -116,7 +123,8 @@ impl Framer {
     /// Copies the leading lines that are objects as they stand, and says how many bytes that were.
     ///
     /// A line from `{` to `}` followed by a line that starts with `{` needs no look inside: `}` and
-    /// `{` never meet within a value, and strings hold no line breaks.
+    /// `{` never meet within a value, and strings hold no line breaks. Byte by byte it would pass as
+    /// it stands too, be it one value, several, or none.
     fn whole_lines(&mut self, block: &[u8]) -> usize {
         let mut end = 0;
         let mut lines = 0;
@@ -142,6 +150,7 @@ impl Framer {
         match self.state {
             State::Between => self.between(byte),
             State::Junk => self.junk(byte),
+            State::After => self.after(byte),
             State::Value => self.in_value(byte),
             State::Text => self.text(byte),
             // A line break is in no string, escaped or not.
@@ -163,7 +172,9 @@ impl Framer {
         match byte {
             b'{' => self.open(),
             b']' if self.in_list => self.end_list(),
-            b' ' | b'\t' | b'\r' | b'\n' | b',' | b'[' | b']' => {}
+            b'[' => self.brackets += 1,
+            b']' => self.brackets = self.brackets.saturating_sub(1),
+            b' ' | b'\t' | b'\r' | b'\n' | b',' => {}
             _ => {
                 self.value_line = self.line;
                 self.value.push(byte);
@@ -180,6 +191,18 @@ impl Framer {
         if self.value == b"data:" {
             self.value.clear();
             self.state = State::Between;
+        }
+    }
+
+    /// What follows a value in its line makes the whole line a broken one.
+    fn after(&mut self, byte: u8) {
+        match byte {
+            b'\n' => self.pass_on(),
+            b' ' | b'\t' | b'\r' | b',' => self.value.push(byte),
+            _ => {
+                self.value.push(byte);
+                self.state = State::Junk;
+            }
         }
     }
 
@@ -202,8 +225,12 @@ impl Framer {
     fn in_value(&mut self, byte: u8) {
         match byte {
             b'"' => self.open_text(),
-            // Nowhere may an object follow a value directly: the one before it was cut off.
-            b'{' if !matches!(self.last, b'[' | b',' | b':') => {
+            // Nowhere may an object follow a value directly: the one before it was cut off, or the
+            // line is none.
+            b'{' if self.value_line == self.line && self.follows_a_value() && !self.lists() => {
+                self.state = State::Junk;
+            }
+            b'{' if self.follows_a_value() => {
                 self.give_up();
                 return self.open();
             }
@@ -215,9 +242,19 @@ impl Framer {
         }
         self.value.push(byte);
         self.last = byte;
-        if self.depth == 0 {
+        if self.state == State::Value && self.depth == 0 {
             self.close();
         }
+    }
+
+    /// Whether the last byte of the value ends something that no object may follow.
+    fn follows_a_value(&self) -> bool {
+        !matches!(self.last, b'[' | b',' | b':')
+    }
+
+    /// Whether values stand in a list, where a line may hold many.
+    const fn lists(&self) -> bool {
+        self.in_list || self.brackets > 0
     }
 
     fn open_text(&mut self) {
@@ -244,7 +281,10 @@ impl Framer {
     /// Whether a bracket here opens the list of a wrapper.
     fn names_a_list(&self) -> bool {
         let member = &self.value[self.name_start..];
-        self.depth == 1 && self.last == b':' && (member.starts_with(b"\"flows\"") || member.starts_with(b"\"items\""))
+        self.depth == 1
+            && self.last == b':'
+            && may_wrap(&self.value)
+            && (member.starts_with(b"\"flows\"") || member.starts_with(b"\"items\""))
     }
 
     fn open_list(&mut self) {
@@ -261,9 +301,18 @@ impl Framer {
     }
 
     fn close(&mut self) {
+        if self.value_line == self.line && !self.rest_of_wrapper && !self.lists() {
+            self.state = State::After;
+        } else {
+            self.pass_on();
+        }
+    }
+
+    /// Passes on a whole value.
+    fn pass_on(&mut self) {
         let value = std::mem::take(&mut self.value);
         if !self.rest_of_wrapper
-            && let Some(flow) = unwrap(&value)
+            && let Some(flow) = unwrap(through_last_brace(&value))
         {
             self.line_of(flow);
         }
@@ -307,9 +356,21 @@ impl Framer {
     }
 }
 
+/// Whether a line starts and ends like an object that wraps nothing.
 fn is_plain_object(line: &[u8]) -> bool {
-    let Some(inside) = line.strip_prefix(b"{\"") else { return false };
-    line.ends_with(b"}") && !WRAPPER_MEMBERS.iter().any(|name| inside.starts_with(name))
+    line.starts_with(b"{\"") && line.ends_with(b"}") && line.len() <= MAX_VALUE && !may_wrap(line)
+}
+
+/// Whether the first member of an object is one of a wrapper's.
+fn may_wrap(object: &[u8]) -> bool {
+    let inside = object[1..].trim_ascii_start().strip_prefix(b"\"").unwrap_or_default();
+    WRAPPER_MEMBERS.iter().any(|name| inside.starts_with(name))
+}
+
+/// Without the blanks and commas behind an object.
+fn through_last_brace(value: &[u8]) -> &[u8] {
+    let end = value.iter().rposition(|byte| !b" \t\r,".contains(byte));
+    &value[..end.map_or(0, |last| last + 1)]
 }
 
 /// What may stand around one flow.
@@ -322,8 +383,7 @@ struct Wrapper<'a> {
 
 /// The flow inside `value`; `None` where the value is a wrapper around nothing.
 fn unwrap(value: &[u8]) -> Option<&[u8]> {
-    let inside = value[1..].trim_ascii_start().strip_prefix(b"\"").unwrap_or_default();
-    if !WRAPPER_MEMBERS.iter().any(|name| inside.starts_with(name)) {
+    if !may_wrap(value) {
         return Some(value);
     }
     match serde_json::from_slice(value) {

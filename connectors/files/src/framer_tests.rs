@@ -90,12 +90,29 @@ fn an_escaped_line_break_ends_a_value_like_any_other() {
 
 #[test]
 fn every_line_keeps_its_number() {
-    let input = "\n\n{\"a\":1}\n\nbroken\n{\n\"b\":2}\n{\"c\":3}";
+    let input = "\n\n{\"a\":1}\n\nbroken\n{\n\"b\":2}\n{\"c\":3}\n";
     let chunks = frame_in_blocks(input.as_bytes(), 1 << 20);
     assert_eq!(chunks.len(), 1);
     assert_eq!(chunks[0].first_line, 3);
     let text = String::from_utf8_lossy(&chunks[0].payload).into_owned();
     assert_eq!(text.lines().collect::<Vec<_>>(), ["{\"a\":1}", "", "broken", "{ \"b\":2}", "", "{\"c\":3}"]);
+}
+
+#[test]
+fn a_line_with_several_values_is_no_value() {
+    let lines = ["{\"a\":1}{\"b\":2}", "{\"a\":1},{\"b\":2}", "{\"a\":1} x", "{\"cut\":1 {\"b\":2}", "{\"a\":]]}"];
+    for line in lines {
+        assert_eq!(values(line), [line]);
+        assert_eq!(values(&format!("{line}\n{{\"c\":3}}\n")), [line, "{\"c\":3}"]);
+    }
+    assert_eq!(values("{\"a\":1} ,\r\n{\"b\":2}"), ["{\"a\":1}", "{\"b\":2}"]);
+}
+
+#[test]
+fn an_object_is_taken_apart_by_its_first_member_alone() {
+    let page = "{\"total\":1,\"items\":[{\"a\":1}]}";
+    assert_eq!(values(page), [page]);
+    assert_eq!(values(&format!("{page}\n{{\"c\":3}}")), [page, "{\"c\":3}"]);
 }
 
 #[test]
@@ -135,6 +152,35 @@ fn any_flow() -> impl Strategy<Value = serde_json::Value> {
     any_json().prop_map(|x| serde_json::json!({ "Key": x, "n": 1 }))
 }
 
+/// Parts of which lines, broken and not, are made.
+const PARTS: [&str; 16] = [
+    "{\"a\":1}",
+    "{\"a\":1}",
+    "{\"Key\":{\"x\":[2]}}",
+    "\n",
+    "\n",
+    "\n",
+    ",",
+    " ",
+    "[",
+    "]",
+    "{\"meta\":{},\"flows\":[",
+    "]}",
+    "{\"id\":1,\"flow\":{\"b\":2}}",
+    "{\"cut\":{",
+    "}",
+    "\"x\\",
+];
+
+/// Every line that is not empty, with its number.
+fn numbered(input: &str, block: usize) -> Vec<(u64, String)> {
+    let lines = frame_in_blocks(input.as_bytes(), block).into_iter().flat_map(|chunk| {
+        let text = String::from_utf8(chunk.payload).expect("the input is text");
+        (chunk.first_line..).zip(text.lines().map(ToOwned::to_owned).collect::<Vec<_>>())
+    });
+    lines.filter(|(_, line)| !line.is_empty()).collect()
+}
+
 proptest! {
     #[test]
     fn every_value_comes_through_whatever_its_layout(
@@ -145,12 +191,28 @@ proptest! {
             0 => format!("{flow}\n"),
             1 => format!("{flow:#}\n"),
             2 => format!("{}\n", serde_json::json!({ "id": 1, "flow": flow })),
-            _ => format!("{:#}", serde_json::json!({ "meta": {}, "flows": [{ "flow": flow }] })),
+            _ => format!("{:#}\n", serde_json::json!({ "meta": {}, "flows": [{ "flow": flow }] })),
         }).collect();
         let framed: Vec<u8> = frame_in_blocks(text.as_bytes(), block).into_iter().flat_map(|c| c.payload).collect();
         let read: Vec<serde_json::Value> = framed.split(|&b| b == b'\n').filter(|l| !l.is_empty())
             .map(|l| serde_json::from_slice(l).expect("one value a line")).collect();
         prop_assert_eq!(read, flows.into_iter().map(|(f, _)| f).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn blocks_do_not_show(
+        parts in proptest::collection::vec(proptest::sample::select(PARTS.to_vec()), 0..24), block in 1..40usize,
+    ) {
+        let input = parts.concat();
+        prop_assert_eq!(numbered(&input, block), numbered(&input, input.len().max(1)));
+    }
+
+    #[test]
+    fn blocks_do_not_show_in_arbitrary_bytes(
+        input in proptest::collection::vec(proptest::sample::select(b"{}[]\",:\\\n d1".to_vec()), 0..200), block in 1..50usize,
+    ) {
+        let input = String::from_utf8(input).expect("ASCII");
+        prop_assert_eq!(numbered(&input, block), numbered(&input, input.len().max(1)));
     }
 
     #[test]

@@ -72,7 +72,11 @@ impl<'a> Reader<'a> {
 
     fn end(mut self) -> Result<(), Broken> {
         self.skip_space();
-        if self.at == self.text.len() { Ok(()) } else { Err(self.broken("the end of the line")) }
+        if self.at == self.text.len() {
+            Ok(())
+        } else {
+            Err(self.broken("the end of the line, as a line holds one object,"))
+        }
     }
 
     fn name(&mut self) -> Result<Cow<'a, [u8]>, Broken> {
@@ -225,7 +229,10 @@ mod tests {
         assert_eq!(broken(r#"{"a":"#), Broken { at: 5, expected: "a value" });
         assert_eq!(broken(r#"{"a" 1}"#), Broken { at: 5, expected: "`:`" });
         assert_eq!(broken(r#"{"a":1 2}"#), Broken { at: 7, expected: "`,` or `}`" });
-        assert_eq!(broken(r#"{"a":1} x"#), Broken { at: 8, expected: "the end of the line" });
+        assert_eq!(
+            broken(r#"{"a":1} x"#),
+            Broken { at: 8, expected: "the end of the line, as a line holds one object," }
+        );
         assert_eq!(broken(r#"{"a":[1"#), Broken { at: 7, expected: "a closing bracket" });
         assert_eq!(broken(r#"{"a":"x\"}"#), Broken { at: 10, expected: "the end of a string" });
         assert_eq!(broken("{a:1}"), Broken { at: 1, expected: "a name in quotes" });
