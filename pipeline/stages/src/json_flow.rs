@@ -36,7 +36,7 @@ pub(crate) fn scan(line: &[u8], identity: &mut Vec<u8>) -> Result<Numbers, Fault
 fn scan_member(name: &[u8], value: &[u8], numbers: &mut Numbers, identity: &mut Vec<u8>) -> Result<(), Fault> {
     match name {
         b"id" if is_plain(value) => {}
-        b"start_time" | b"startTime" => numbers.start = time(value)?,
+        b"start_time" | b"startTime" => numbers.start = Some(time(value)?),
         b"end_time" | b"endTime" => numbers.end = time(value)?,
         _ => {
             if let Some(counter) = counter(name, numbers) {

@@ -8,18 +8,29 @@ use catchment_schemas::wire::FlowView;
 pub(crate) struct Fault {
     pub(crate) reason: &'static str,
     pub(crate) detail: String,
+    /// The event time of the record, where it says one.
+    pub(crate) time: Option<EventTime>,
 }
+
+/// The last moment that RFC 3339 can name, 9999-12-31T23:59:59Z: a later time is a mistaken unit.
+const LAST: EventTime = EventTime::from_secs(253_402_300_799);
 
 impl Fault {
     pub(crate) fn new(reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
+        Self { reason, detail: detail.into(), time: None }
+    }
+
+    /// With the time that the record says, unless nobody can have meant it.
+    pub(crate) fn at(self, time: Option<EventTime>) -> Self {
+        Self { time: time.filter(|time| time.0 > 0 && *time <= LAST), ..self }
     }
 }
 
 /// The numbers of a record as they came.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Numbers {
-    pub(crate) start: EventTime,
+    /// `None` where the record has no such member: bytes of protobuf leave zeros out, JSON does not.
+    pub(crate) start: Option<EventTime>,
     pub(crate) end: EventTime,
     pub(crate) packets_in: i64,
     pub(crate) packets_out: i64,
@@ -42,7 +53,7 @@ pub(crate) enum Reading {
 impl Numbers {
     pub(crate) fn of_view(view: &FlowView<'_>) -> Self {
         Self {
-            start: EventTime::from_secs(view.start_time),
+            start: Some(EventTime::from_secs(view.start_time)),
             end: EventTime::from_secs(view.end_time),
             packets_in: view.packets_in,
             packets_out: view.packets_out,
@@ -58,8 +69,14 @@ impl Numbers {
     pub(crate) fn read(self) -> Result<Reading, Fault> {
         let all =
             [self.packets_in, self.packets_out, self.bytes_in, self.bytes_out, self.started, self.completed, self.live];
-        if self.start.0 <= 0 {
-            return if self.start.0 == 0 && all.iter().all(|&n| n == 0) {
+        let Some(start) = self.start else {
+            return Err(Fault::new(
+                "no_start_time",
+                "the object has no start time, so it belongs to no window; a flow says `start_time`",
+            ));
+        };
+        if start.0 <= 0 {
+            return if start.0 == 0 && all.iter().all(|&n| n == 0) {
                 Ok(Reading::StillOpen)
             } else {
                 Err(Fault::new(
@@ -76,6 +93,6 @@ impl Numbers {
         }
         let [packets_in, packets_out, bytes_in, bytes_out, started, completed, live] = all.map(|n| n as u64);
         let counters = Counters { packets_in, packets_out, bytes_in, bytes_out, started, completed, live };
-        Ok(Reading::Counted(Span::new(self.start, self.end.max(self.start)), counters))
+        Ok(Reading::Counted(Span::new(start, self.end.max(start)), counters))
     }
 }
