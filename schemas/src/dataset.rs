@@ -267,7 +267,7 @@ const REJECT: &[Column] = &[
     required("reason", Text, "Stable word for what is wrong"),
     required("detail", FreeText, "What is wrong and how to mend it"),
     required("origin", FreeText, "Where the record came from, with its line where there are lines"),
-    optional("event_time", Time, "Event time of the record, where it could be read"),
+    optional("event_time", Time, "Event time of the record, or else the start of the interval it was read for"),
     required("original", FreeText, "The record's own bytes, at most 4 KiB of them; base64 where they are not UTF-8"),
     required("original_encoding", Text, "utf8 or base64"),
     required("original_bytes", Int, "Length of the whole record in bytes"),

@@ -92,12 +92,13 @@ impl Group {
     }
 
     /// The moment whose date and hour name the folder: the slot's start. Without a window it is
-    /// that of the oldest side row.
+    /// that of the oldest side row, or of how far the stream had come.
     pub(crate) fn slot_start(&self, roll: i64) -> EventTime {
         let late = self.late.iter().map(|r| r.window.start);
         let gaps = self.gaps.iter().map(|r| r.span.start);
         let rejects = self.rejects.iter().filter_map(|r| r.event_time);
-        let side = || late.chain(gaps).chain(rejects).min().unwrap_or_default();
+        let came = Some(self.began).filter(|time| (EventTime(1)..EventTime::MAX).contains(time));
+        let side = || late.chain(gaps).chain(rejects).min().or(came).unwrap_or_default();
         self.windows.map_or_else(side, |s| s.start).align(roll)
     }
 }

@@ -153,6 +153,16 @@ async fn empty_datasets_write_no_file_and_side_rows_alone_do() {
 }
 
 #[tokio::test]
+async fn rejects_alone_are_filed_where_the_stream_had_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut timeless = Epoch { rejects: epoch(3, 0).rejects, ..empty(63) };
+    timeless.rejects.retain(|row| row.event_time.is_none());
+    publish(config(folder.path()), &[timeless]).await.unwrap();
+    let names: Vec<_> = contents(folder.path()).into_iter().map(|(path, _)| path).collect();
+    assert_eq!(names, [Path::new("rejects/date=2026-01-01/hour=01/prod-eu_goldmane_log630.0_000_v1.parquet")]);
+}
+
+#[tokio::test]
 async fn after_a_crash_before_the_cursor_moved_the_same_objects_are_met() {
     let folder = tempfile::tempdir().unwrap();
     let epochs = [epoch(0, 4), epoch(9, 4)];

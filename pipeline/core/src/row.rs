@@ -218,7 +218,8 @@ pub struct RejectRow {
     pub detail: String,
     /// Where the record came from, with its line where there are lines.
     pub origin: String,
-    /// Its event time, where that could be read.
+    /// Its event time, or the start of the interval that its log entry speaks of; `None` where
+    /// neither says one.
     pub event_time: Option<EventTime>,
     /// The record's own bytes, at most [`RejectRow::MAX_ORIGINAL`] of them.
     pub original: Bytes,

@@ -159,6 +159,7 @@ impl Folder {
                 encoding: flows.encoding,
                 origin: origin.clone(),
                 first_record: flows.first_record,
+                since: Some(flows.span.start).filter(|start| *start > EventTime::MIN),
                 payload: part.payload,
                 watermark: self.lateness(flows.purpose),
             };

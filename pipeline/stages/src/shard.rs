@@ -41,6 +41,8 @@ pub struct Job {
     pub origin: Arc<str>,
     /// Number of the entry's first record inside `origin`.
     pub first_record: u64,
+    /// The start of the interval that the entry speaks of, if it speaks of one.
+    pub since: Option<EventTime>,
     /// Whole records.
     pub payload: Bytes,
     /// The watermark at the entry: windows that end at or before it are closed.
@@ -133,7 +135,20 @@ impl Shard {
     fn fold_flow(&mut self, job: &Job, index: u32, flow: &[u8]) -> Result<(), Fault> {
         bounded(flow)?;
         let view = FlowView::parse(flow).map_err(|e| malformed(&e))?;
-        let Reading::Counted(span, counters) = Numbers::of_view(&view).read()? else {
+        let numbers = Numbers::of_view(&view);
+        self.fold_view(job, index, flow, &view, numbers).map_err(|fault| fault.at(numbers.start))
+    }
+
+    #[inline]
+    fn fold_view(
+        &mut self,
+        job: &Job,
+        index: u32,
+        flow: &[u8],
+        view: &FlowView<'_>,
+        numbers: Numbers,
+    ) -> Result<(), Fault> {
+        let Reading::Counted(span, counters) = numbers.read()? else {
             self.since_close.still_open += 1;
             return Ok(());
         };
@@ -174,6 +189,11 @@ impl Shard {
     fn fold_line(&mut self, job: &Job, index: u32, line: &[u8]) -> Result<(), Fault> {
         bounded(line)?;
         let numbers = json_flow::scan(line, &mut self.scratch)?;
+        self.fold_scanned(job, index, line, numbers).map_err(|fault| fault.at(numbers.start))
+    }
+
+    #[inline]
+    fn fold_scanned(&mut self, job: &Job, index: u32, line: &[u8], numbers: Numbers) -> Result<(), Fault> {
         let Reading::Counted(span, counters) = numbers.read()? else {
             self.since_close.still_open += 1;
             return Ok(());
@@ -262,7 +282,7 @@ impl Shard {
             reason: fault.reason,
             detail: fault.detail,
             origin: format!("{}:{}", job.origin, job.first_record + u64::from(index)),
-            event_time: None,
+            event_time: fault.time.or(job.since),
             original: Bytes::copy_from_slice(kept),
             original_len: original.len() as u64,
         });

@@ -235,6 +235,42 @@ fn a_record_at_the_end_of_time_is_rejected() {
 }
 
 #[test]
+fn a_reject_has_the_time_it_says_or_that_of_its_entry() {
+    let wide = Flow { end_time: START + 3600, ..flow(2, 1, 1, 0, &[], 9) };
+    let timeless = Flow { start_time: 0, ..flow(0, 1, 1, 0, &[], 9) };
+    let absurd = Flow { start_time: i64::MAX, ..flow(0, 1, 1, 0, &[], 1) };
+    let Entry::Flows(entry) = report(list(vec![wide.clone(), timeless, absurd])) else { unreachable!() };
+    let bucket = Span::new(EventTime::from_secs(START), EventTime::from_secs(START + 15));
+    let epochs = fold(&[Entry::Flows(FlowsEntry { span: bucket, ..entry.clone() }), progress(100)], 1);
+    assert_eq!(times(&epochs), [Some(EventTime::from_secs(wide.start_time)), Some(bucket.start), Some(bucket.start)]);
+    let anywhen = Span::new(EventTime::MIN, EventTime::MAX);
+    let lines = format!("{}\nbroken", r#"{"start_time":1767225600,"packets_in":-1}"#);
+    let lines = FlowsEntry { encoding: Encoding::JsonLines, span: anywhen, payload: lines.into(), ..entry };
+    let epochs = fold(&[Entry::Flows(lines), progress(100)], 1);
+    assert_eq!(times(&epochs), [Some(EventTime::from_secs(START)), None]);
+}
+
+fn times(epochs: &[Epoch]) -> Vec<Option<EventTime>> {
+    epochs.iter().flat_map(|epoch| &epoch.rejects).map(|row| row.event_time).collect()
+}
+
+#[test]
+fn a_json_object_without_a_start_time_is_rejected() {
+    let lines = [
+        "{}",
+        r#"{"some":"thing"}"#,
+        r#"{"source_name":"a","dest_name":"b"}"#,
+        r#"{"source_name":"a","dest_name":"b","start_time":0,"packets_in":0}"#,
+        r#"{"source_name":"a","dest_name":"b","packets_in":1}"#,
+    ];
+    let Entry::Flows(report) = report(lines.join("\n").into()) else { unreachable!() };
+    let lines = Entry::Flows(FlowsEntry { encoding: Encoding::JsonLines, ..report });
+    let epochs = fold(&[lines, progress(100)], 1);
+    let rejects: Vec<_> = epochs.iter().flat_map(|epoch| &epoch.rejects).map(|row| (row.index, row.reason)).collect();
+    assert_eq!(rejects, [0, 1, 2, 4].map(|index| (index, "no_start_time")), "a row of zeros says that it is one");
+}
+
+#[test]
 fn a_flow_without_a_key_is_rejected_whoever_came_before() {
     let nobody = |key| Flow { key, ..flow(0, 1, 1, 0, &[], 1) };
     let epochs = fold(&[report(list(vec![nobody(Some(FlowKey::default())), nobody(None)])), progress(100)], 1);
