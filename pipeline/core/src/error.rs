@@ -75,15 +75,48 @@ impl Error {
         self
     }
 
-    /// The message followed by every cause, on one line: what a person reads in a log.
+    /// The message followed by every cause, on one line: what a person reads in a log. What one
+    /// level has said already, the next does not say again.
     pub fn chain(&self) -> String {
         let mut text = self.message.clone();
+        let mut last_start = text.len();
         let mut next = std::error::Error::source(self);
         while let Some(cause) = next {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
+            let said = cause.to_string();
+            if !text.ends_with(&said) {
+                // A level that begins like the one above tells its causes itself.
+                let last = text[last_start..].strip_prefix(": ").unwrap_or_default();
+                if !last.is_empty() && said.starts_with(last) {
+                    text.truncate(last_start);
+                }
+                last_start = text.len();
+                text.push_str(": ");
+                text.push_str(&said);
+            }
             next = cause.source();
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An error that prints its causes or does not.
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Level(&'static str, #[source] Option<Box<Self>>);
+
+    fn chain(levels: &[&'static str]) -> String {
+        let beneath = levels.iter().rev().fold(None, |beneath, said| Some(Box::new(Level(said, beneath))));
+        Error::external("cannot connect").caused_by(*beneath.expect("a level")).chain()
+    }
+
+    #[test]
+    fn every_cause_is_said_once() {
+        assert_eq!(chain(&["transport", "tcp", "refused"]), "cannot connect: transport: tcp: refused");
+        assert_eq!(chain(&["tcp: refused", "refused"]), "cannot connect: tcp: refused");
+        assert_eq!(chain(&["transport", "tcp", "tcp: refused", "refused"]), "cannot connect: transport: tcp: refused");
     }
 }
