@@ -109,6 +109,10 @@ impl Config {
         if !(1..=MAX_ROWS_LIMIT).contains(&self.max_rows) {
             return Err(Error::user(format!("parquet: `max_rows` must be between 1 and {MAX_ROWS_LIMIT}")));
         }
+        if self.datasets.is_empty() {
+            let known = Dataset::ALL.map(Dataset::name).join(", ");
+            return Err(Error::user(format!("parquet: `datasets` is empty; name some of {known}, or leave it out")));
+        }
         Ok(())
     }
 
@@ -127,6 +131,7 @@ mod tests {
     fn values_no_file_could_be_written_with_are_refused() {
         assert!(Config::default().validate().is_ok());
         assert!(Config { roll: Period::secs(0), ..Config::default() }.validate().is_err());
+        assert!(Config { datasets: Vec::new(), ..Config::default() }.validate().is_err());
         assert!(Config { max_rows: 0, ..Config::default() }.validate().is_err());
     }
 

@@ -15,6 +15,7 @@ mod digest;
 mod encode;
 mod fault;
 mod file;
+mod folder;
 mod group;
 mod keys;
 mod metrics;

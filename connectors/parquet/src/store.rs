@@ -1,12 +1,13 @@
 //! The object store behind `url`, and the two ways anything is put there: create only, and swap.
 
+use std::io;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use catchment_core::{Error, Result};
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
@@ -17,6 +18,7 @@ use parquet::file::metadata::ParquetMetaDataReader;
 use crate::config::{Config, S3};
 use crate::fault::wrap;
 use crate::file::{File, told_digest};
+use crate::folder;
 
 /// Above this an object goes up in parts.
 const SINGLE_PUT_LIMIT: usize = 128 << 20;
@@ -82,6 +84,7 @@ impl Store {
         builder = with(builder, settings.region.as_ref(), AmazonS3Builder::with_region);
         builder = with(builder, settings.access_key_id.as_ref(), AmazonS3Builder::with_access_key_id);
         builder = with(builder, settings.secret_access_key.as_ref(), AmazonS3Builder::with_secret_access_key);
+        refuse_plain_http(&builder, settings)?;
         let objects =
             builder.build().map_err(|e| Error::user("parquet: settings under `s3` do not fit").caused_by(e))?;
         let prefix = Path::parse(prefix).map_err(|e| Error::user("parquet: no usable prefix in `url`").caused_by(e))?;
@@ -90,22 +93,37 @@ impl Store {
 
     /// Makes `file` durable under its name. Where the name is taken, the rows there must be the same.
     pub(crate) async fn create(&self, file: &File) -> Result<()> {
+        if self.folder.is_some() {
+            return self.create_in_folder(file).await;
+        }
         let put = if file.bytes.len() < self.single_put_limit { self.put(file).await } else { self.upload(file).await };
         match put {
-            Ok(()) => self.sync(&file.path).await,
+            Ok(()) => Ok(()),
             Err(Fault::AlreadyExists { .. } | Fault::Precondition { .. }) => self.compare(file).await,
             Err(fault) => Err(wrap(&format!("write {}", file.path), &fault)),
         }
     }
 
-    /// In a folder, waits until an object has reached the disk, its name included; a service has done
-    /// so before it answers. The log is cut behind the cursor, so a power cut must not lose what it says.
-    pub(crate) async fn sync(&self, path: &Path) -> Result<()> {
-        let Some(folder) = &self.folder else { return Ok(()) };
-        let file = folder.join(path.as_ref());
-        let synced = tokio::task::spawn_blocking(move || sync_file(&file)).await.map_err(std::io::Error::other);
-        let failed = |e| Error::external(format!("parquet: cannot sync {path} to the disk")).caused_by(e);
-        synced.and_then(|result| result).map_err(failed)
+    async fn create_in_folder(&self, file: &File) -> Result<()> {
+        let (name, bytes) = (file.path.to_string(), file.bytes.clone());
+        match self.in_folder(move |folder| folder::create(folder, &name, &bytes)).await {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => self.compare(file).await,
+            Err(e) => Err(unwritable(&file.path, e)),
+        }
+    }
+
+    /// In a folder, puts an object in the place of another.
+    pub(crate) async fn replace_in_folder(&self, path: &Path, bytes: Vec<u8>) -> Result<()> {
+        let name = path.to_string();
+        let replaced = self.in_folder(move |folder| folder::replace(folder, &name, &bytes)).await;
+        replaced.map_err(|e| unwritable(path, e))
+    }
+
+    /// Runs file work, which waits for the disk, beside the reactor; nothing where the store is a service.
+    async fn in_folder(&self, work: impl FnOnce(&FilePath) -> io::Result<()> + Send + 'static) -> io::Result<()> {
+        let Some(folder) = self.folder.clone() else { return Ok(()) };
+        tokio::task::spawn_blocking(move || work(&folder)).await.map_err(io::Error::other)?
     }
 
     async fn put(&self, file: &File) -> object_store::Result<()> {
@@ -130,7 +148,10 @@ impl Store {
         let there = self.digest_of(&file.path).await?;
         if there.as_deref() == Some(&*file.digest) {
             tracing::debug!(object = %file.path, "already written with the same rows");
-            return self.sync(&file.path).await;
+            // Who wrote it may have been cut off before the name was on the disk.
+            let name = file.path.to_string();
+            let synced = self.in_folder(move |folder| folder::sync(folder, &name)).await;
+            return synced.map_err(|e| unwritable(&file.path, e));
         }
         Err(Error::internal(format!(
             "parquet: {} exists with other rows; was `roll` or `max_rows` changed, or does another log write to this \
@@ -174,10 +195,21 @@ async fn send_parts(upload: &mut dyn MultipartUpload, bytes: &Bytes) -> object_s
     upload.complete().await.map(drop)
 }
 
-fn sync_file(path: &FilePath) -> std::io::Result<()> {
-    std::fs::File::open(path)?.sync_all()?;
-    let folder = path.parent().expect("an object lies in a folder");
-    std::fs::File::open(folder)?.sync_all()
+fn unwritable(path: &Path, error: io::Error) -> Error {
+    let message = format!("parquet: cannot write {path} to the disk; check the rights and the room of its folder");
+    Error::external(message).caused_by(error)
+}
+
+/// The client says of an address it must not use only that it cannot build a request.
+fn refuse_plain_http(builder: &AmazonS3Builder, settings: &S3) -> Result<()> {
+    let asked = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint];
+    let endpoint = asked.iter().find_map(|key| builder.get_config_value(key));
+    match endpoint.filter(|endpoint| endpoint.starts_with("http://") && !settings.allow_http) {
+        None => Ok(()),
+        Some(endpoint) => Err(Error::user(format!(
+            "parquet: `{endpoint}` is not encrypted; set `allow_http: true` under `s3`, or write an https:// address"
+        ))),
+    }
 }
 
 /// Retrying is the runtime's; here only a dropped connection is taken up once more.
@@ -266,6 +298,40 @@ mod tests {
             let error = store.create(&file(b"rows")).await.unwrap_err();
             assert!(error.message.contains("other rows"), "{}", error.chain());
         }
+    }
+
+    #[test]
+    fn an_address_without_encryption_must_be_allowed() {
+        let open = |endpoint: &str, allow_http| {
+            let s3 = S3 {
+                endpoint: Some(endpoint.into()),
+                access_key_id: Some("key".into()),
+                secret_access_key: Some("secret".into()),
+                allow_http,
+                ..S3::default()
+            };
+            Store::open(&Config { url: "s3://bucket/x".into(), s3, ..Config::default() })
+        };
+        let error = open("http://127.0.0.1:9", false).unwrap_err();
+        assert_eq!(error.domain, catchment_core::Domain::User);
+        assert!(error.message.contains("`http://127.0.0.1:9`") && error.message.contains("allow_http: true"));
+        assert!(open("http://127.0.0.1:9", true).is_ok() && open("https://127.0.0.1:9", false).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_store_that_refuses_the_connection_is_told_by_its_address() {
+        let s3 = S3 {
+            endpoint: Some("http://127.0.0.1:9".into()),
+            access_key_id: Some("key".into()),
+            secret_access_key: Some("secret".into()),
+            allow_http: true,
+            ..S3::default()
+        };
+        let store = Store::open(&Config { url: "s3://bucket/x".into(), s3, ..Config::default() }).unwrap();
+        let error = store.create(&file(b"rows")).await.unwrap_err();
+        assert_eq!(error.retry, catchment_core::Retry::Backoff);
+        assert!(error.message.contains("check `endpoint` under `s3`"), "{}", error.chain());
+        assert!(error.chain().contains("127.0.0.1:9"), "{}", error.chain());
     }
 
     #[test]
