@@ -18,6 +18,15 @@ pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(crate) struct Context {
     undelivered: Mutex<Option<String>>,
+    /// What a client last said to be wrong with its connections.
+    trouble: Mutex<Option<String>>,
+}
+
+impl Context {
+    /// What was last wrong with the connections, in the client's words.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().expect("no holder panics").clone()
+    }
 }
 
 impl ClientContext for Context {
@@ -34,7 +43,13 @@ impl ClientContext for Context {
         match error {
             // Readers ask for it, and it is the end of what they came for.
             KafkaError::Global(Code::PartitionEOF) => tracing::debug!(reason, "kafka client"),
-            error => tracing::warn!(%error, reason, "kafka client"),
+            error => {
+                tracing::warn!(%error, reason, "kafka client");
+                // That nobody is left says less than why the last one went.
+                if error.rdkafka_error_code() != Some(Code::AllBrokersDown) {
+                    *self.trouble.lock().expect("no holder panics") = Some(reason.to_owned());
+                }
+            }
         }
     }
 }
@@ -62,7 +77,7 @@ impl Producer {
     pub(crate) fn open(config: &ClientConfig) -> Result<Self> {
         let inner = config
             .create_with_context(Context::default())
-            .map_err(|e| Error::user(format!("kafka producer: {e}; check `properties`")).caused_by(e))?;
+            .map_err(|e| Error::user(format!("kafka producer: {e}; check `properties`")))?;
         let producer = Self { inner };
         producer.inner.init_transactions(CALL_TIMEOUT).map_err(|e| producer.failed("taking over the stream", e))?;
         Ok(producer)

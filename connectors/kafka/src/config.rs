@@ -105,9 +105,10 @@ impl Config {
                 "kafka properties: `{owned}` is set by catchment, exactly-once rests on it; remove it"
             )));
         }
-        self.client().create_native_config().map(drop).map_err(|e| {
-            Error::user(format!("kafka properties: {e}; see the librdkafka configuration reference")).caused_by(e)
-        })
+        self.client()
+            .create_native_config()
+            .map(drop)
+            .map_err(|e| Error::user(format!("kafka properties: {e}; see the librdkafka configuration reference")))
     }
 
     fn refuse_empty(&self) -> Result<()> {

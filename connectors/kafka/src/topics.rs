@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use catchment_core::{Error, Result};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use crate::client::Context;
 use crate::config::{Config, MAX_MESSAGE_BYTES};
@@ -41,6 +42,8 @@ pub(crate) fn wanted(config: &Config) -> Result<Vec<Topic>> {
 /// Talks to the brokers about topics.
 pub(crate) struct Topics {
     admin: AdminClient<Context>,
+    /// Serves what its client hears, which the other does not: why a broker cannot be reached.
+    listener: BaseConsumer<Context>,
 }
 
 /// What the brokers have.
@@ -59,22 +62,35 @@ impl Found {
 
 impl Topics {
     pub(crate) fn connect(config: &Config) -> Result<Self> {
-        let admin = config
-            .client()
-            .create_with_context(Context::default())
-            .map_err(|e| Error::user(format!("kafka client: {e}; check `properties`")).caused_by(e))?;
-        Ok(Self { admin })
+        let refused = |e| Error::user(format!("kafka client: {e}; check `properties`"));
+        let admin = config.client().create_with_context(Context::default()).map_err(refused)?;
+        let listener = config.reader("read_committed").create_with_context(Context::default()).map_err(refused)?;
+        Ok(Self { admin, listener })
     }
 
     /// Asks for all topics at once: asking for one by name can create it on some brokers.
     pub(crate) fn find(&self, brokers: &str) -> Result<Found> {
-        let metadata = self.admin.inner().fetch_metadata(None, TIMEOUT).map_err(|e| {
-            Error::external(format!("kafka: no broker of {brokers} answers; check `brokers` and the network"))
-                .caused_by(e)
-        })?;
+        self.find_within(brokers, TIMEOUT)
+    }
+
+    fn find_within(&self, brokers: &str, timeout: Duration) -> Result<Found> {
+        let metadata = self.listener.fetch_metadata(None, timeout).map_err(|e| self.unreachable(brokers, e))?;
         let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
         let partitions = topics.map(|topic| (topic.name().to_owned(), topic.partitions().len())).collect();
         Ok(Found { brokers: metadata.brokers().len(), partitions })
+    }
+
+    fn unreachable(&self, brokers: &str, error: KafkaError) -> Error {
+        // Errors are told when they are asked for, and there may be several.
+        for _ in 0..20 {
+            if self.listener.poll(Duration::from_millis(50)).is_none() {
+                break;
+            }
+        }
+        Error::external(format!(
+            "kafka: no broker of {brokers} answers; check `brokers`, `security.protocol` and the network"
+        ))
+        .caused_by(self.listener.context().trouble().unwrap_or_else(|| error.to_string()))
     }
 
     /// Creates `topics`; another process may have been quicker.
@@ -172,6 +188,15 @@ mod tests {
         assert!(flows.settings.contains(&("retention.ms", "604800000".to_owned())));
         assert_eq!((cursors.name.as_str(), cursors.partitions), ("catchment.cursors.v1", 1));
         assert!(cursors.settings.contains(&("cleanup.policy", "compact".to_owned())));
+    }
+
+    #[test]
+    fn a_broker_that_refuses_the_connection_is_named_with_its_refusal() {
+        let brokers = "127.0.0.1:9";
+        let topics = Topics::connect(&Config { brokers: brokers.to_owned(), ..Config::default() }).unwrap();
+        let Err(error) = topics.find_within(brokers, Duration::from_secs(2)) else { panic!("nobody listens there") };
+        let said = error.chain();
+        assert!(said.contains("no broker of 127.0.0.1:9") && said.contains("Connection refused"), "{said}");
     }
 
     #[test]
