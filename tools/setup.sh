@@ -34,6 +34,8 @@ if [ "$1" = all ]; then
     want java default-jdk-headless
     want mvn maven
     want kcat kcat
+    # The feature kafka-tls.
+    want /usr/include/openssl/ssl.h libssl-dev
     want curl curl
     # Distributions part the venv module from the rest of Python.
     python3 -c "import ensurepip" 2>/dev/null || missing+=(python3-venv)

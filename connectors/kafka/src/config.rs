@@ -105,6 +105,13 @@ impl Config {
                 "kafka properties: `{owned}` is set by catchment, exactly-once rests on it; remove it"
             )));
         }
+        // The value is not told: it may be a secret.
+        if let Some((key, _)) = self.properties.iter().find(|(key, value)| !TLS && needs_tls(key, value)) {
+            return Err(Error::user(format!(
+                "kafka properties: `{key}` asks for TLS or SCRAM, which this build lacks; build catchment with \
+                 `--features kafka-tls`"
+            )));
+        }
         self.client()
             .create_native_config()
             .map(drop)
@@ -180,6 +187,19 @@ impl Config {
     }
 }
 
+/// Whether the client knows TLS and what comes with it.
+const TLS: bool = cfg!(feature = "tls");
+
+fn needs_tls(key: &str, value: &str) -> bool {
+    let value = value.to_ascii_uppercase();
+    match key {
+        "security.protocol" => matches!(&*value, "SSL" | "SASL_SSL"),
+        "sasl.mechanism" | "sasl.mechanisms" => value.starts_with("SCRAM-") || value == "OAUTHBEARER",
+        "enable.ssl.certificate.verification" => true,
+        key => key.starts_with("ssl."),
+    }
+}
+
 fn dataset(name: &str) -> Result<Dataset> {
     Dataset::ALL.into_iter().find(|d| d.name() == name).ok_or_else(|| {
         let known = Dataset::ALL.map(Dataset::name).join(", ");
@@ -220,6 +240,21 @@ mod tests {
     #[test]
     fn a_property_unknown_to_the_client_is_refused_by_name() {
         assert!(refusal(&with_property("lingr.ms", "5")).contains("lingr.ms"));
+    }
+
+    #[test]
+    fn tls_and_scram_work_or_are_refused_with_the_build_that_has_them() {
+        let cases =
+            [("security.protocol", "sasl_ssl"), ("sasl.mechanism", "SCRAM-SHA-512"), ("ssl.cipher.suites", "HIGH")];
+        for (key, value) in cases {
+            if TLS {
+                with_property(key, value).validate().unwrap();
+            } else {
+                let message = refusal(&with_property(key, value));
+                assert!(message.contains(&format!("`{key}`")) && message.contains("kafka-tls"), "{message}");
+            }
+        }
+        with_property("security.protocol", "SASL_PLAINTEXT").validate().unwrap();
     }
 
     #[test]
