@@ -74,13 +74,13 @@ impl Topics {
     }
 
     fn find_within(&self, brokers: &str, timeout: Duration) -> Result<Found> {
-        let metadata = self.listener.fetch_metadata(None, timeout).map_err(|e| self.unreachable(brokers, e))?;
+        let metadata = self.listener.fetch_metadata(None, timeout).map_err(|e| self.unreachable(brokers, &e))?;
         let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
         let partitions = topics.map(|topic| (topic.name().to_owned(), topic.partitions().len())).collect();
         Ok(Found { brokers: metadata.brokers().len(), partitions })
     }
 
-    fn unreachable(&self, brokers: &str, error: KafkaError) -> Error {
+    fn unreachable(&self, brokers: &str, error: &KafkaError) -> Error {
         // Errors are told when they are asked for, and there may be several.
         for _ in 0..20 {
             if self.listener.poll(Duration::from_millis(50)).is_none() {

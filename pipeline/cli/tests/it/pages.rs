@@ -31,11 +31,11 @@ fn configuration(dir: &Path) -> String {
 /// Starts it; returns the address of its pages.
 fn start(dir: &Path) -> (Running, String) {
     let config = dir.join("catchment.yaml");
-    fs::write(&config, configuration(dir)).unwrap();
+    fs::write(&config, configuration(dir)).expect("written");
     let mut command = binary();
     command.args(["run", "--config"]).arg(&config).env("NO_COLOR", "1");
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines().map_while(Result::ok);
     let told = lines.find_map(|line| Some(line.split_once("http://")?.1.split_once("/metrics")?.0.to_owned()));
     thread::spawn(move || lines.for_each(drop));
     (Running(child), told.expect("it says where it listens"))
@@ -44,11 +44,12 @@ fn start(dir: &Path) -> (Running, String) {
 /// The status and the body of a page.
 fn get(address: &str, path: &str) -> (u16, String) {
     let mut connection = TcpStream::connect(address).expect("it listens");
-    write!(connection, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    write!(connection, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("it reads");
     let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
+    connection.read_to_string(&mut answer).expect("it answers in text");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.expect("a status"), body.to_owned())
 }
 
 /// What a page of metrics holds. A metric described twice, or a sample that stands elsewhere than
@@ -62,8 +63,10 @@ fn served(page: &str) -> Metrics {
             assert!(before.is_none(), "{name} is described twice");
         } else if let Some((name, labels)) = line.split_once('{') {
             assert!(name.starts_with(&family), "{name} stands under {family}");
-            let labels = labels.rsplit_once('}').unwrap().0.split("\",").map(|label| label.split_once('=').unwrap().0);
-            metrics.get_mut(&family).unwrap().1.extend(labels.filter(|label| *label != "le").map(ToOwned::to_owned));
+            let labels = labels.rsplit_once('}').expect("labels end").0.split("\",");
+            let names = labels.map(|label| label.split_once('=').expect("a label has a value").0);
+            let metric = metrics.get_mut(&family).expect("samples stand under a description");
+            metric.1.extend(names.filter(|name| *name != "le").map(ToOwned::to_owned));
         }
     }
     metrics
@@ -72,7 +75,7 @@ fn served(page: &str) -> Metrics {
 /// What the tables of `docs/operating.md` say.
 fn documented() -> Metrics {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operating.md");
-    let page = fs::read_to_string(page).unwrap();
+    let page = fs::read_to_string(page).expect("the page is there");
     let rows = page.lines().filter(|line| line.starts_with("| `catchment_"));
     rows.map(|row| {
         let cells: Vec<_> = row.split('|').map(str::trim).collect();
