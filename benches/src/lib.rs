@@ -10,7 +10,7 @@ pub mod input;
 pub mod measure;
 pub mod reference;
 
-use catchment_core::{Entry, Epoch, LogPosition, Logged, PartitionId, StreamId};
+use catchment_core::{Entry, Epoch, LogId, LogPosition, Logged, PartitionId, StreamId};
 use catchment_stages::{Folder, InlineWorkers, KeyLimits, Resume, Settings};
 
 /// The stream all benchmarks belong to.
@@ -22,6 +22,7 @@ pub fn stream() -> StreamId {
 pub fn fold(entries: &[Entry], workers: &mut InlineWorkers) -> Vec<Epoch> {
     let settings = Settings {
         stream: stream(),
+        log: LogId(1),
         window: input::WINDOW,
         partitions: vec![PartitionId(0)],
         limits: KeyLimits::default(),

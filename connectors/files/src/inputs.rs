@@ -1,8 +1,10 @@
 //! From configured paths to the inputs they name.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
-use catchment_core::{Error, Result};
+use catchment_core::{Error, LogId, Period, Result};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// One thing to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +21,31 @@ impl Input {
             Self::File(path) => path.display().to_string(),
         }
     }
+}
+
+/// One for the same files with the same content, read the same way; `None` with standard input,
+/// which cannot be read again. A file is known by its path, size and time of change.
+pub(crate) fn identity(inputs: &[Input], disorder: Option<Period>) -> Result<Option<LogId>> {
+    let mut facts = format!("{disorder:?}").into_bytes();
+    for input in inputs {
+        let Input::File(path) = input else { return Ok(None) };
+        facts.extend(file_facts(path).map_err(|e| unreadable(path, e))?);
+    }
+    Ok(Some(LogId(xxh3_64(&facts))))
+}
+
+fn file_facts(path: &Path) -> std::io::Result<Vec<u8>> {
+    let metadata = path.metadata()?;
+    let changed = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let place = path.canonicalize()?.into_os_string().into_encoded_bytes();
+    // The name comes with its length, so that no two lists of files look alike.
+    let length = place.len() as u64;
+    Ok([&length.to_le_bytes(), place.as_slice(), &metadata.len().to_le_bytes(), &changed.to_le_bytes()].concat())
+}
+
+/// A file that does not open.
+pub(crate) fn unreadable(path: &Path, error: std::io::Error) -> Error {
+    Error::user(format!("cannot read `{}`: check that it exists and may be read", path.display())).caused_by(error)
 }
 
 /// The inputs that `paths` name, in their order; the matches of one pattern in order of name.
@@ -63,6 +90,23 @@ mod tests {
         let inputs = resolve(&[pattern, "-".to_owned()]).expect("inputs");
         let file = |name| Input::File(dir.path().join(name));
         assert_eq!(inputs, [file("a.jsonl"), file("b.jsonl"), Input::Stdin]);
+    }
+
+    #[test]
+    fn the_same_files_are_recognized_until_they_change() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let file = |name: &str, text: &str| {
+            std::fs::write(dir.path().join(name), text).expect("file");
+            Input::File(dir.path().join(name))
+        };
+        let inputs = [file("a.jsonl", "{}"), file("b.jsonl", "{}")];
+        let known = identity(&inputs, None).expect("readable");
+        assert_eq!(identity(&inputs, None).expect("readable"), known);
+        assert_ne!(identity(&inputs[..1], None).expect("readable"), known);
+        assert_ne!(identity(&inputs, Some(Period::secs(5))).expect("readable"), known);
+        file("a.jsonl", "{}{}");
+        assert_ne!(identity(&inputs, None).expect("readable"), known);
+        assert_eq!(identity(&[Input::Stdin], None).expect("readable"), None);
     }
 
     #[test]

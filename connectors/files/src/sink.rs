@@ -148,7 +148,8 @@ impl Sink for JsonSink {
         self.target = Target::Closed;
         if self.config.path == "-" {
             self.target = Target::Stdout;
-            return Ok(None);
+            // What was printed stands, however often a run opens its sinks.
+            return Ok(self.durable.clone());
         }
         let (path, stream) = (self.path(stream), stream.clone());
         let output = blocking(move || OutputFile::open(&path, &stream)).await.map_err(|e| self.cannot_open(e))?;

@@ -1,4 +1,4 @@
-use catchment_core::{EpochId, EventTime, Floor, GapRow, LogPosition, PartitionId, Span};
+use catchment_core::{EpochId, EventTime, Floor, GapRow, LogId, LogPosition, PartitionId, Span};
 
 use super::*;
 
@@ -16,6 +16,7 @@ fn epoch(number: u64) -> Epoch {
     };
     Epoch {
         stream: stream(),
+        log: LogId(1),
         id: EpochId { position: LogPosition(number), part: 0 },
         floor: Floor { position: LogPosition(number), watermarks: Vec::new() },
         window: None,

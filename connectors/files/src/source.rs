@@ -5,7 +5,7 @@ use std::path::Path;
 use async_trait::async_trait;
 use bytes::Bytes;
 use catchment_core::{
-    Encoding, Entry, Error, EventTime, FlowsEntry, LogWriter, PartitionId, Period, Purpose, Result, Source, Span,
+    Encoding, Entry, EventTime, FlowsEntry, LogId, LogWriter, PartitionId, Period, Purpose, Result, Source, Span,
 };
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::{Registry, Unit};
@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::event_time::newest_start;
 use crate::framer::{Chunk, Framer};
-use crate::inputs::{Input, resolve};
+use crate::inputs::{Input, identity, resolve, unreadable};
 
 /// Bytes read between two entries of the log. Files are always read in whole blocks, so the entries
 /// of an unchanged file are the same every time it is read.
@@ -130,6 +130,10 @@ impl Source for FileSource {
         Ok(())
     }
 
+    fn input(&self) -> Result<Option<LogId>> {
+        identity(&resolve(&self.config.paths)?, self.config.disorder)
+    }
+
     async fn check(&mut self) -> Result<String> {
         let inputs = resolve(&self.config.paths)?;
         let mut bytes = 0;
@@ -141,10 +145,6 @@ impl Source for FileSource {
         }
         Ok(format!("{} input(s), {bytes} bytes in files", inputs.len()))
     }
-}
-
-fn unreadable(path: &Path, error: std::io::Error) -> Error {
-    Error::user(format!("cannot read `{}`: check that it exists and may be read", path.display())).caused_by(error)
 }
 
 fn flows(chunk: Chunk, origin: &str) -> Entry {

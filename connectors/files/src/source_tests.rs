@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 use std::sync::Mutex;
 
-use catchment_core::{LogPosition, Logged};
+use catchment_core::{Error, LogPosition, Logged};
 
 use super::*;
 

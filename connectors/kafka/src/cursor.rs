@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use catchment_core::{Cursor, Epoch, EpochId, Error, Result, StreamId};
+use catchment_core::{Cursor, Epoch, EpochId, Error, LogId, Result, StreamId};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
@@ -36,6 +36,9 @@ pub(crate) struct Record {
 /// How much of an epoch stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Partial {
+    /// Whose epoch it is; unknown where the record was written before logs had an identity.
+    #[serde(default)]
+    pub(crate) log: Option<LogId>,
     pub(crate) epoch: EpochId,
     pub(crate) chunks: u32,
 }
@@ -62,8 +65,9 @@ impl Record {
     }
 
     /// A record after the first `chunks` chunks of `epoch`.
-    pub(crate) fn partial(cursor: Option<Cursor>, epoch: EpochId, chunks: u32) -> Self {
-        Self { format: FORMAT, cursor, partial: Some(Partial { epoch, chunks }), window: None }
+    pub(crate) fn partial(cursor: Option<Cursor>, epoch: &Epoch, chunks: u32) -> Self {
+        let partial = Partial { log: Some(epoch.log), epoch: epoch.id, chunks };
+        Self { format: FORMAT, cursor, partial: Some(partial), window: None }
     }
 
     fn parse(topic: &str, key: &str, bytes: &[u8]) -> Result<Self> {
@@ -168,11 +172,29 @@ mod tests {
     fn a_partial_record_keeps_the_last_whole_epoch() {
         let id = |position| EpochId { position: LogPosition(position), part: 0 };
         let floor = Floor { position: LogPosition(3), watermarks: vec![] };
-        let cursor = Cursor { committed: id(7), floor };
-        let record = Record::partial(Some(cursor.clone()), id(9), 2);
+        let cursor = Cursor { log: Some(LogId(5)), committed: id(7), floor: floor.clone() };
+        let next = Epoch {
+            stream: StreamId { cluster: "prod".into(), source: "calico".into() },
+            log: LogId(5),
+            id: id(9),
+            floor,
+            window: None,
+            late: vec![],
+            rejects: vec![],
+            gaps: vec![],
+        };
+        let record = Record::partial(Some(cursor.clone()), &next, 2);
         let read = Record::parse("t", "k", &serde_json::to_vec(&record).unwrap()).unwrap();
         assert_eq!(read.cursor, Some(cursor));
-        assert_eq!(read.partial, Some(Partial { epoch: id(9), chunks: 2 }));
+        assert_eq!(read.partial, Some(Partial { log: Some(LogId(5)), epoch: id(9), chunks: 2 }));
+    }
+
+    #[test]
+    fn a_partial_record_from_before_logs_had_an_identity_is_still_read() {
+        let stored =
+            br#"{"format":1,"cursor":null,"partial":{"epoch":{"position":9,"part":0},"chunks":2},"window":null}"#;
+        let partial = Record::parse("t", "k", stored).unwrap().partial.unwrap();
+        assert_eq!((partial.log, partial.chunks), (None, 2));
     }
 
     #[test]

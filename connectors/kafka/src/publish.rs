@@ -105,7 +105,7 @@ impl<'a> Publisher<'a> {
 
     fn row(&mut self, dataset: Dataset, key: &str, row: &[u8]) -> Result<()> {
         if self.cutter.cuts_before(row.len()) {
-            self.end_chunk(&Record::partial(self.before.clone(), self.epoch.id, self.chunk + 1))?;
+            self.end_chunk(&Record::partial(self.before.clone(), self.epoch, self.chunk + 1))?;
         }
         match self.doors.data.get(&dataset) {
             Some(door) if self.chunk >= self.standing => self.send(dataset, door, key, row),

@@ -82,6 +82,11 @@ impl Session {
     fn standing_chunks(&self, epoch: &Epoch) -> Result<u32> {
         match self.partial {
             None => Ok(0),
+            Some(Partial { log: Some(held), .. }) if held != epoch.log => Err(Error::user(format!(
+                "kafka, stream {}: holds a part of an epoch of log {held}, and this is log {}; restore that log, or \
+                 choose another sink name to start over",
+                self.stream, epoch.log
+            ))),
             Some(partial) if partial.epoch == epoch.id => Ok(partial.chunks),
             Some(Partial { epoch: held, .. }) => Err(Error::internal(format!(
                 "kafka, stream {}: holds a part of epoch {}.{}, but the log produced {}.{} next; was the log replaced? \

@@ -8,7 +8,7 @@ use std::fs;
 use std::hash::{BuildHasher, Hasher};
 use std::path::Path as FilePath;
 
-use catchment_core::{Cursor, Error, Result, Retry, StreamId};
+use catchment_core::{Cursor, Error, LogId, Result, Retry, StreamId};
 use object_store::path::Path;
 use object_store::{Error as Fault, ObjectStoreExt, PutMode, PutPayload, UpdateVersion};
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,10 @@ struct State {
     owner: String,
     /// One more than the owner before.
     term: u64,
+    /// The log whose rows are in the stream's files, also in those that the cursor has not passed yet;
+    /// unknown before the first file.
+    #[serde(default)]
+    log: Option<LogId>,
     cursor: Option<Cursor>,
 }
 
@@ -42,9 +46,9 @@ impl Held {
     pub(crate) async fn take(store: &Store, stream: &StreamId) -> Result<Self> {
         let path = name::cursor(&store.prefix, stream);
         let found = read(store, &path).await?;
-        let (term, cursor) = found.as_ref().map_or((0, None), |(s, _)| (s.term, s.cursor.clone()));
+        let (term, log, cursor) = found.as_ref().map_or((0, None, None), |(s, _)| (s.term, s.log, s.cursor.clone()));
         let (cluster, source) = (stream.cluster.clone(), stream.source.clone());
-        let state = State { cluster, source, owner: new_owner(), term: term + 1, cursor };
+        let state = State { cluster, source, owner: new_owner(), term: term + 1, log, cursor };
         let version = swap(store, &path, &state, found.as_ref()).await?;
         Ok(Self { path, state, version })
     }
@@ -54,9 +58,25 @@ impl Held {
         self.state.cursor.as_ref()
     }
 
+    /// Notes, before the first file, whose rows the files will hold: a crash may leave files that no
+    /// cursor speaks of, and those of another log must not get in among them.
+    pub(crate) async fn begin(&mut self, store: &Store, log: LogId) -> Result<()> {
+        match self.state.log {
+            Some(held) if held == log => Ok(()),
+            Some(held) => Err(Error::user(format!(
+                "parquet: {} is of log {held}, and this is log {log}; restore that log, or choose an empty prefix",
+                self.path
+            ))),
+            None => self.replace(store, State { log: Some(log), ..self.state.clone() }).await,
+        }
+    }
+
     /// Moves the cursor, unless another holder took over.
     pub(crate) async fn advance(&mut self, store: &Store, cursor: &Cursor) -> Result<()> {
-        let next = State { cursor: Some(cursor.clone()), ..self.state.clone() };
+        self.replace(store, State { cursor: Some(cursor.clone()), ..self.state.clone() }).await
+    }
+
+    async fn replace(&mut self, store: &Store, next: State) -> Result<()> {
         let before = (self.state.clone(), self.version.clone());
         self.version = swap(store, &self.path, &next, Some(&before)).await?;
         self.state = next;
@@ -164,7 +184,7 @@ mod tests {
 
     fn cursor(position: u64) -> Cursor {
         let committed = EpochId { position: LogPosition(position), part: 0 };
-        Cursor { committed, floor: Floor { position: LogPosition(0), watermarks: Vec::new() } }
+        Cursor { log: None, committed, floor: Floor { position: LogPosition(0), watermarks: Vec::new() } }
     }
 
     fn stream() -> StreamId {

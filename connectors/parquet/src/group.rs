@@ -1,7 +1,7 @@
 //! The rows of the slot of event time that is still open.
 
 use catchment_core::{
-    Conversation, Cursor, Epoch, EpochId, EventTime, FlowRow, GapRow, LateRow, RejectRow, Span, StreamId,
+    Conversation, Cursor, Epoch, EpochId, EventTime, FlowRow, GapRow, LateRow, LogId, RejectRow, Span, StreamId,
 };
 use catchment_schemas::Dataset;
 
@@ -25,6 +25,8 @@ fn moment(epoch: &Epoch) -> EventTime {
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
     pub(crate) stream: StreamId,
+    /// The log they are determined by.
+    pub(crate) log: LogId,
     /// The first epoch of the group.
     pub(crate) first: EpochId,
     /// When the first epoch was handed over, in event time.
@@ -45,6 +47,7 @@ impl Group {
     pub(crate) fn starting_with(epoch: &Epoch) -> Self {
         Self {
             stream: epoch.stream.clone(),
+            log: epoch.log,
             first: epoch.id,
             began: moment(epoch),
             windows: None,

@@ -67,6 +67,7 @@ impl ParquetSink {
     async fn flush(&mut self) -> Result<()> {
         let Some(group) = self.group.clone() else { return Ok(()) };
         let held = self.held.as_mut().ok_or_else(not_open)?;
+        held.begin(&self.store, group.log).await?;
         for &dataset in &self.datasets {
             for file in encode(&self.layout, &group, dataset).await? {
                 put(&self.store, &self.metrics, dataset, &file).await?;

@@ -6,7 +6,7 @@ mod sample;
 use std::path::Path;
 
 use bytes::Bytes;
-use catchment_core::{Cursor, Domain, Epoch, EpochId, Error, Retry, Sink};
+use catchment_core::{Cursor, Domain, Epoch, EpochId, Error, LogId, Retry, Sink};
 use catchment_parquet::{Config, DatasetName, ParquetSink};
 use catchment_schemas::{Dataset, arrow};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -183,6 +183,25 @@ async fn other_rows_under_the_same_name_are_never_overwritten() {
     assert_eq!((error.domain, error.retry), (Domain::Internal, Retry::Never));
     assert!(error.message.contains("exists with other rows"), "{}", error.message);
     assert!(before == contents(folder.path()));
+}
+
+/// A crash between the files of the first slot and the move of the cursor: only the cursor object's
+/// log says whose files they are, for files of another log may get other names.
+#[tokio::test]
+async fn files_of_another_log_do_not_get_among_those_of_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = [epoch(0, 4)];
+    publish(config(folder.path()), &first).await.unwrap();
+    let path = folder.path().join("_cursor/prod-eu/goldmane.json");
+    std::fs::write(&path, sample::before_the_cursor_moved(&std::fs::read(&path).unwrap())).unwrap();
+    let before = contents(folder.path());
+
+    let other = Epoch { log: LogId(2), ..epoch(1, 4) };
+    let refused = publish(config(folder.path()), &[other]).await.unwrap_err();
+    assert_eq!((refused.domain, refused.retry), (Domain::User, Retry::Never));
+    assert!(refused.message.contains("of log 0000000000000001, and this is log 0000000000000002"), "{refused}");
+    assert!(before == contents(folder.path()));
+    assert_eq!(publish(config(folder.path()), &first).await.unwrap(), Some(first[0].cursor()));
 }
 
 #[tokio::test]

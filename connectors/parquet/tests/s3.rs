@@ -4,7 +4,7 @@
 mod reading;
 mod sample;
 
-use catchment_core::{Domain, Retry, Sink};
+use catchment_core::{Domain, Epoch, LogId, Retry, Sink};
 use catchment_parquet::{Config, ParquetSink, S3};
 use catchment_schemas::Dataset;
 use futures::TryStreamExt;
@@ -99,6 +99,28 @@ async fn other_rows_under_the_same_name_are_refused() {
         store(&endpoint).delete(&cursor).await.unwrap();
     }
     assert_eq!(found(&store(&endpoint), &prefix).await, reading::expected(&[epoch(0, 4)]));
+}
+
+#[tokio::test]
+async fn files_of_another_log_do_not_get_among_those_of_a_crash() {
+    let Some(endpoint) = endpoint() else { return };
+    let prefix = fresh_prefix("other-log");
+    let cursor = Path::from(format!("{prefix}/_cursor/prod-eu/goldmane.json"));
+    let publish = async |epoch: &Epoch| {
+        let mut sink = sink(&endpoint, "catchment", &prefix, "testsecret");
+        sink.open(&stream()).await.unwrap();
+        sink.publish(epoch).await.unwrap();
+        sink.finish().await
+    };
+    let first = epoch(0, 4);
+    publish(&first).await.unwrap();
+    let written = store(&endpoint).get(&cursor).await.unwrap().bytes().await.unwrap();
+    store(&endpoint).put(&cursor, sample::before_the_cursor_moved(&written).into()).await.unwrap();
+
+    let refused = publish(&Epoch { log: LogId(2), ..epoch(1, 4) }).await.unwrap_err();
+    assert_eq!((refused.domain, refused.retry), (Domain::User, Retry::Never));
+    assert_eq!(publish(&first).await.unwrap(), Some(first.cursor()));
+    assert_eq!(found(&store(&endpoint), &prefix).await, reading::expected(&[first]));
 }
 
 #[tokio::test]

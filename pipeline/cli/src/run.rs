@@ -25,7 +25,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
 
 fn start(config: &Config, serve_metrics: bool) -> Result<()> {
     crate::start_log(&config.log)?;
-    crate::tokio_runtime()?.block_on(run_config(config, serve_metrics))
+    let runtime = crate::tokio_runtime()?;
+    let ended = runtime.block_on(run_config(config, serve_metrics));
+    // A thread that reads standard input does not hear of a stop, and nothing waits for it.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn run_config(config: &Config, serve_metrics: bool) -> Result<()> {

@@ -3,7 +3,9 @@
 use catchment_schemas::Dataset;
 use serde::{Deserialize, Serialize};
 
-use crate::{Conversation, EventTime, FlowRow, GapRow, LateRow, LogPosition, PartitionId, RejectRow, Span, StreamId};
+use crate::{
+    Conversation, EventTime, FlowRow, GapRow, LateRow, LogId, LogPosition, PartitionId, RejectRow, Span, StreamId,
+};
 
 /// The identity of an epoch: the log position that closed it, and a number within that position
 /// (one progress mark may close many windows; each is an epoch of its own).
@@ -27,6 +29,9 @@ pub struct Floor {
 /// How far a sink has come in a stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
+    /// Whose positions these are; unknown where the cursor was written before logs had an identity.
+    #[serde(default)]
+    pub log: Option<LogId>,
     /// The last epoch whose rows are durable; everything at or before it is suppressed on restart.
     pub committed: EpochId,
     /// Where folding starts again.
@@ -38,6 +43,8 @@ pub struct Cursor {
 pub struct Epoch {
     /// Whose rows these are.
     pub stream: StreamId,
+    /// The log they are determined by.
+    pub log: LogId,
     /// Its place in the order.
     pub id: EpochId,
     /// Where folding starts again once this epoch is durable.
@@ -55,7 +62,7 @@ pub struct Epoch {
 impl Epoch {
     /// The cursor that stands once this epoch is durable.
     pub fn cursor(&self) -> Cursor {
-        Cursor { committed: self.id, floor: self.floor.clone() }
+        Cursor { log: Some(self.log), committed: self.id, floor: self.floor.clone() }
     }
 
     /// Rows over all datasets.
@@ -86,4 +93,16 @@ pub struct ClosedWindow {
     pub flows: Vec<FlowRow>,
     /// One row per conversation, in canonical order.
     pub conversations: Vec<Conversation>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_from_before_logs_had_an_identity_is_still_read() {
+        let stored = r#"{"committed":{"position":7,"part":0},"floor":{"position":3,"watermarks":[]}}"#;
+        let cursor: Cursor = serde_json::from_str(stored).expect("an earlier release wrote it");
+        assert_eq!((cursor.log, cursor.committed.position), (None, LogPosition(7)));
+    }
 }

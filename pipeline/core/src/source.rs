@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{Entry, EventTime, LogPosition, Result};
+use crate::{Entry, EventTime, LogId, LogPosition, Result};
 
 /// One independent line of flows: its own log, keys, windows, watermark and cursors.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -59,6 +59,12 @@ pub trait Source: Send {
     /// Cancelled by dropping: every `append` is atomic, so no await point leaves half an entry.
     /// The runtime calls `run` again after an error whose retry hint allows it.
     async fn run(&mut self, log: &dyn LogWriter) -> Result<()>;
+
+    /// The identity of a bounded input: equal only where reading again gives the same entries, so that
+    /// what a sink has of it is recognized. `None` where it cannot be read again.
+    fn input(&self) -> Result<Option<LogId>> {
+        Ok(None)
+    }
 
     /// Connects and says in one line what it found, without reading flows: `catchment check`.
     async fn check(&mut self) -> Result<String>;

@@ -37,6 +37,10 @@ pub enum Reached {
     EpochWithoutWindow,
     /// A line went on between two windows of one mark.
     ResumeInsideMark,
+    /// The log was lost, and an empty one stood in its place.
+    LogLost,
+    /// A line refused a log that its cursor is not of.
+    OtherLogRefused,
     /// A process died.
     Crash,
     /// A process died while a transaction was open.
@@ -77,7 +81,7 @@ pub enum Reached {
 
 impl Reached {
     /// All of it.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 36] = [
         Self::CollectorForgot,
         Self::CollectorRestartDoubted,
         Self::CollectorShrank,
@@ -94,6 +98,8 @@ impl Reached {
         Self::MultiWindowClose,
         Self::EpochWithoutWindow,
         Self::ResumeInsideMark,
+        Self::LogLost,
+        Self::OtherLogRefused,
         Self::Crash,
         Self::CrashInOpenTransaction,
         Self::TakeOver,

@@ -5,6 +5,8 @@ use std::fmt;
 
 /// Event time in buckets: bucket `t` is `[t, t + 1)`. 0 is before every record.
 pub type Tick = u32;
+/// Which log it is: a log that is lost comes back as another one.
+pub type LogId = usize;
 /// A place in the log.
 pub type Position = usize;
 /// Whose flows they are.
@@ -92,6 +94,8 @@ pub struct Floor {
 /// How far a sink has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
+    /// The log whose positions these are.
+    pub log: LogId,
     /// The last epoch that stands.
     pub committed: EpochId,
     /// Where folding starts again.
@@ -150,6 +154,8 @@ impl Row {
 /// The outputs of the log between two positions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Epoch {
+    /// The log that determines it.
+    pub log: LogId,
     /// Its place in the order.
     pub id: EpochId,
     /// Where folding starts again once it is durable.
@@ -168,6 +174,6 @@ impl Epoch {
 
     /// The cursor that stands once it is durable.
     pub const fn cursor(&self) -> Cursor {
-        Cursor { committed: self.id, floor: self.floor }
+        Cursor { log: self.log, committed: self.id, floor: self.floor }
     }
 }

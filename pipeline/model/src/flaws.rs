@@ -39,6 +39,8 @@ pub enum Flaw {
     LatenessByWorkersTime,
     /// Side rows read again go to the first epoch that is published again.
     SideRowsCarriedOver,
+    /// A cursor goes on in whatever log is there.
+    AnyLogTaken,
     /// Epochs before the committed one are suppressed, the committed one is not.
     SuppressBelow,
     /// The Kafka cursor is read before others are fenced.
@@ -66,7 +68,7 @@ impl Flaw {
     pub const OPEN: &[Self] = &[];
 
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::TornAppendKept,
         Self::ProgressApart,
         Self::ReadBeforeSync,
@@ -85,6 +87,7 @@ impl Flaw {
         Self::WatermarkBehindFloor,
         Self::LatenessByWorkersTime,
         Self::SideRowsCarriedOver,
+        Self::AnyLogTaken,
         Self::SuppressBelow,
         Self::CursorReadBeforeFence,
         Self::CursorBeforeRows,

@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::entry::{Cursor, Entry, Epoch, EpochId, Floor, Key, Position, Purpose, Row, Tick, WINDOW, align};
+use crate::entry::{Cursor, Entry, Epoch, EpochId, Floor, Key, LogId, Position, Purpose, Row, Tick, WINDOW, align};
 use crate::flaws::{Flaw, Flaws};
+use crate::log::Log;
 use crate::rng::Rng;
 
 /// Rows of an entry for one worker.
@@ -54,6 +55,7 @@ impl Shard {
 pub struct Folder {
     /// The next position to read.
     pub next: Position,
+    log: LogId,
     flaws: Flaws,
     watermark: Tick,
     /// The watermark as it stood before a position, oldest first.
@@ -71,13 +73,15 @@ pub struct Folder {
 
 impl Folder {
     /// Starts at the floor of `cursor`, or at the beginning of the log.
-    pub fn new(cursor: Option<&Cursor>, first: Position, workers: usize, flaws: Flaws) -> Self {
-        let mut floor = cursor.map_or(Floor { position: first, watermark: 0 }, |cursor| cursor.floor);
+    pub fn new(cursor: Option<&Cursor>, log: &Log, workers: usize, flaws: Flaws) -> Self {
+        let start = Floor { position: log.first(), watermark: 0 };
+        let mut floor = cursor.map_or(start, |cursor| cursor.floor);
         if flaws.has(Flaw::WatermarkNotRestored) {
             floor.watermark = 0;
         }
         Self {
             next: floor.position,
+            log: log.id,
             flaws,
             watermark: floor.watermark,
             history: vec![(floor.position, floor.watermark)],
@@ -235,7 +239,7 @@ impl Folder {
         let epochs = parts.into_iter().enumerate().map(|(part, (window, rows))| {
             let is_last = part + 1 == count || self.flaws.has(Flaw::LastFloorForEveryPart);
             let floor = self.floor(position, if is_last { final_floor } else { shared_floor });
-            Epoch { id: EpochId { position, part }, floor, window, rows }
+            Epoch { log: self.log, id: EpochId { position, part }, floor, window, rows }
         });
         let epochs = epochs.collect();
         let needed = self.history.iter().rposition(|(from, _)| *from <= final_floor).unwrap_or(0);

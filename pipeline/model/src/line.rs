@@ -141,7 +141,7 @@ impl Line {
         let was_open = self.is_open();
         let went = if self.is_busy() { self.go_on(fault, retention, around) } else { self.take(retention, around) };
         match went {
-            Went::On if !was_open && self.is_open() => self.opened(retention, around),
+            Went::On if !was_open && self.is_open() => return self.opened(retention, around),
             Went::On | Went::Fatal => {}
             Went::Reopen => self.close(),
         }
@@ -162,17 +162,22 @@ impl Line {
         }
     }
 
-    /// The sink is open: the fold starts at the floor of its cursor.
-    fn opened(&mut self, retention: &mut Retention, around: &mut Around) {
+    /// The sink is open: the fold starts at the floor of its cursor, in the log that the cursor is of.
+    fn opened(&mut self, retention: &mut Retention, around: &mut Around) -> Went {
         let cursor = self.cursor().copied();
+        if cursor.is_some_and(|cursor| cursor.log != around.log.id) && !around.flaws.has(Flaw::AnyLogTaken) {
+            around.reached.note(Reached::OtherLogRefused);
+            return Went::Fatal;
+        }
         retention.opened(self.number, cursor.as_ref());
         self.committed = cursor.map(|cursor| cursor.committed);
-        let folder = Folder::new(cursor.as_ref(), around.log.first(), self.workers, around.flaws);
+        let folder = Folder::new(cursor.as_ref(), &around.log, self.workers, around.flaws);
         let last = cursor.and_then(|c| around.judge.reference.part_after(c.committed));
         around.reached.note_if(last.is_some(), Reached::ResumeInsideMark);
         let (kind, next) = (self.kind(), folder.next);
         around.say(|| format!("    {kind:?} goes on after {cursor:?}, reading from {next}"));
         self.folder = Some(folder);
+        Went::On
     }
 
     /// Takes the next epoch from the queue, unless it stands already.

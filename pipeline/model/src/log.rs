@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::entry::{Entry, Position};
+use crate::entry::{Entry, LogId, Position};
 use crate::flaws::{Flaw, Flaws};
 
 /// Entries after which a segment is closed; an append is never split over two.
@@ -20,6 +20,8 @@ pub struct Keep {
 /// The disk of one stream.
 #[derive(Clone, Debug)]
 pub struct Log {
+    /// Which one it is.
+    pub id: LogId,
     /// Everything that was ever durable. What was dropped stays here for the judge alone.
     entries: Vec<Entry>,
     /// First position of each segment that is kept, oldest first; never empty.
@@ -47,8 +49,9 @@ enum Room {
 
 impl Log {
     /// An empty log that holds at most so many entries.
-    pub fn new(max_entries: usize, flaws: Flaws) -> Self {
+    pub fn new(id: LogId, max_entries: usize, flaws: Flaws) -> Self {
         Self {
+            id,
             entries: Vec::new(),
             segments: VecDeque::from([0]),
             keep: Keep::default(),
@@ -89,6 +92,17 @@ impl Log {
     /// Whether an append waits for its sync.
     pub const fn is_staged(&self) -> bool {
         !self.staged.is_empty()
+    }
+
+    /// An empty one in the place of this.
+    #[must_use]
+    pub fn replaced(&self, flaws: Flaws) -> Self {
+        Self::new(self.id + 1, self.max_entries, flaws)
+    }
+
+    /// Whether the last writer left something to recover.
+    pub const fn is_torn(&self) -> bool {
+        self.torn.is_some()
     }
 
     /// Writes without syncing; `false` while the log is full.

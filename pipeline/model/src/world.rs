@@ -46,6 +46,10 @@ pub enum Step {
     Resume(usize),
     /// The source does its next thing.
     Source(usize),
+    /// The log's folder is lost; whoever starts next finds it empty.
+    LoseLog,
+    /// Somebody restores it, instead of the one that was begun in its place.
+    RestoreLog,
     /// The log is synced.
     Sync,
     /// A line folds one entry.
@@ -67,6 +71,8 @@ pub struct World {
     pub around: Around,
     /// Who runs, oldest first.
     pub processes: Vec<Process>,
+    /// The log while it is lost.
+    lost: Option<Log>,
     kinds: Vec<Kind>,
     habits: Habits,
     /// How often processes die and stand still.
@@ -93,7 +99,7 @@ impl World {
         let (unrest, slow) = ([0, 1, 1, 4][rng.below(4)], rng.below(6));
         let around = Around {
             collector: Collector::new(&mut rng),
-            log: Log::new(max_entries, plan.flaws),
+            log: Log::new(0, max_entries, plan.flaws),
             broker: Broker::default(),
             store: Store::default(),
             rng,
@@ -102,7 +108,7 @@ impl World {
             judge: Judge::new(plan.blind_to),
             trace: plan.traced.then(Vec::new),
         };
-        Self { around, processes: Vec::new(), kinds, habits, unrest, slow, started: 0, last: LAST }
+        Self { around, processes: Vec::new(), lost: None, kinds, habits, unrest, slow, started: 0, last: LAST }
     }
 
     /// From here on nothing goes wrong.
@@ -128,12 +134,24 @@ impl World {
         for at in 0..self.processes.len() {
             self.process_steps(at, faults, into);
         }
+        if self.lost.is_some() && self.processes.is_empty() {
+            into.push((Step::RestoreLog, 15));
+        }
         if faults {
+            if self.can_lose_log() {
+                into.push((Step::LoseLog, 4));
+            }
             into.extend([(Step::ReportLate, 4), (Step::CountTwice, 1), (Step::RestartCollector, 1)]);
             if self.around.broker.is_open() {
                 into.push((Step::TimeOut, 1));
             }
         }
+    }
+
+    /// A sink without a cursor would rightly begin with the log it finds: that is another stream's start.
+    fn can_lose_log(&self) -> bool {
+        let idle = self.processes.is_empty() && self.lost.is_none() && !self.around.log.is_torn();
+        idle && self.cursors().iter().all(Option::is_some)
     }
 
     fn process_steps(&mut self, at: usize, faults: bool, into: &mut Vec<(Step, usize)>) {
@@ -178,6 +196,8 @@ impl World {
             Step::Stall(at) => self.processes[at].is_stalled = true,
             Step::Resume(at) => self.resume(at),
             Step::Source(at) => self.processes[at].source.step(&mut self.around),
+            Step::LoseLog => self.lose_log(),
+            Step::RestoreLog => self.restore_log(),
             Step::Sync => self.sync(),
             Step::Fold(at, line) => self.fold(at, line),
             Step::Publish(at, line, fault) => self.publish(at, line, fault),
@@ -200,8 +220,10 @@ impl World {
     fn check(&mut self, step: Step) {
         let cursors = self.cursors();
         let around = &mut self.around;
-        around.judge.check_log(&around.log, &cursors);
-        if matches!(step, Step::Publish(..)) {
+        if self.lost.is_none() {
+            around.judge.check_log(&around.log, &cursors);
+        }
+        if self.lost.is_none() && matches!(step, Step::Publish(..)) {
             around.judge.check_look_back(&around.log, around.collector.now.saturating_sub(RING - 1));
         }
         match step {
@@ -216,6 +238,18 @@ impl World {
         }
     }
 
+    fn lose_log(&mut self) {
+        self.around.reached.note(Reached::LogLost);
+        let empty = self.around.log.replaced(self.around.flaws);
+        self.lost = Some(std::mem::replace(&mut self.around.log, empty));
+        self.around.judge.log_is_lost = true;
+    }
+
+    fn restore_log(&mut self) {
+        self.around.log = self.lost.take().expect("a step was possible");
+        self.around.judge.log_is_lost = false;
+    }
+
     fn start(&mut self) {
         if let Some(stalled) = self.processes.iter_mut().find(|process| process.holds_log) {
             self.around.reached.note(Reached::TakeOver);
@@ -223,7 +257,7 @@ impl World {
             self.tear();
         }
         let torn = self.around.log.recover(self.around.flaws);
-        if self.around.log.end() > self.around.judge.reference.end() && torn.is_none() {
+        if self.lost.is_none() && self.around.log.end() > self.around.judge.reference.end() && torn.is_none() {
             self.around.reached.note(Reached::UnansweredAppend);
             self.around.judge.appended(&self.around.log);
         } else {
@@ -276,7 +310,7 @@ impl World {
         let went = lines[line].publish(fault, retention, &mut self.around);
         self.around.reached.note_if(self.around.log.first() > first, Reached::LogCut);
         if went == Went::Fatal {
-            self.around.say(|| "    and ends: another took over".to_owned());
+            self.around.say(|| "    and ends: another took over, or the log is another one".to_owned());
             self.check(Step::Publish(at, line, fault));
             self.end(at);
         }

@@ -5,6 +5,7 @@
 //! tells it to others.
 
 mod direct;
+mod fit;
 pub mod http;
 mod line;
 pub mod metrics;
@@ -13,6 +14,7 @@ mod readiness;
 mod reading;
 mod retry;
 pub mod spool;
+mod supply;
 mod workers;
 
 pub use catchment_stages::KeyLimits;

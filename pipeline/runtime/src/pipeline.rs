@@ -4,18 +4,19 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use catchment_core::{Error, PartitionId, Result, Source, StreamId};
+use catchment_core::{Error, LogId, PartitionId, Result, Source, StreamId};
 use catchment_stages::{KeyLimits, Settings};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::direct::direct_log;
-use crate::line::{Fold, NamedSink, Progress, Retention, keep_supplied, run_bounded, stopped};
+use crate::line::{Line, NamedSink, Progress, Retention};
 use crate::metrics::{self, LineMetrics, LogMetrics};
 use crate::readiness::{Part, Readiness, STOPPED};
-use crate::reading::{Watch, WatchedLog, keep_reading};
+use crate::reading::{Watch, keep_reading};
+use crate::retry::stopped;
 use crate::spool::{Limits, Spool};
+use crate::supply::{Feed, Fold, keep_supplied};
 
 /// Where a stream's entries are kept.
 pub enum LogKind {
@@ -123,9 +124,10 @@ fn stream_labels(stream: &StreamId) -> [(Cow<'static, str>, Cow<'static, str>); 
     [("cluster".into(), stream.cluster.clone().into()), ("source".into(), stream.source.clone().into())]
 }
 
-fn fold_of(stream: &Stream) -> Fold {
+fn fold_of(stream: &Stream, log: LogId) -> Fold {
     let settings = Settings {
         stream: stream.id.clone(),
+        log,
         window: stream.window,
         partitions: vec![PartitionId::default()],
         limits: stream.limits,
@@ -133,34 +135,26 @@ fn fold_of(stream: &Stream) -> Fold {
     Fold { settings, workers: stream.workers }
 }
 
-async fn run_direct(stream: Stream, watched: Watched, mut stop: watch::Receiver<bool>) -> Result<()> {
-    let fold = fold_of(&stream);
-    let (log, entries) = direct_log();
-    let sinks = stream.sinks.into_iter().zip(watched.progress(None)).collect();
-    let mut source = stream.source;
-    let folding = run_bounded(sinks, fold, entries, stop.clone());
-    let reading = async move {
-        let log = WatchedLog::new(log, watched.source.part.clone());
-        let read = tokio::select! {
-            read = source.run(&log) => read,
-            () = stopped(&mut stop) => Ok(()),
-        };
-        read.inspect_err(|_| {
-            watched.source.failures.inc();
-            watched.source.stopped();
-        })
-    };
-    let (read, folded) = tokio::join!(reading, folding);
-    folded.and(read)
+async fn run_direct(stream: Stream, watched: Watched, stop: watch::Receiver<bool>) -> Result<()> {
+    let input = stream.source.input()?;
+    // The same files in windows of another width are other rows.
+    let known = input.map(|input| LogId(input.0 ^ stream.window.cast_unsigned()));
+    let fold = fold_of(&stream, known.unwrap_or_else(|| LogId(rand::random())));
+    let lines = stream.sinks.into_iter().zip(watched.progress(None));
+    let lines = lines.map(|(sink, progress)| Line::new(sink, progress)).collect();
+    let feed = Feed::Input { source: stream.source, watch: watched.source, again: input.is_some() };
+    keep_supplied(lines, fold, feed, stop).await
 }
 
 async fn run_spooled(stream: Stream, spool: Spool, watched: Watched, mut stop: watch::Receiver<bool>) -> Result<()> {
-    let fold = fold_of(&stream);
+    let (dir, first, end) = (spool.dir().display(), spool.first().0, spool.end().0);
+    tracing::info!(stream = %stream.id, log = %spool.id(), %dir, first, end, "log open");
+    let fold = fold_of(&stream, spool.id());
     let retention = Arc::new(Mutex::new(Retention::new(spool.clone(), stream.sinks.len())));
     let (halt, halted) = watch::channel(false);
     let mut lines = Lines::default();
     for (sink, progress) in stream.sinks.into_iter().zip(watched.progress(Some(&retention))) {
-        lines.running.spawn(keep_supplied(sink, fold.clone(), spool.clone(), progress, halted.clone()));
+        lines.running.spawn(keep_one_supplied(Line::new(sink, progress), fold.clone(), spool.clone(), halted.clone()));
     }
     let fault = tokio::select! {
         fault = keep_reading(stream.source, &watched.source, spool) => Some(fault),
@@ -180,6 +174,19 @@ async fn run_spooled(stream: Stream, spool: Spool, watched: Watched, mut stop: w
         Some(fault) => Err(fault),
         None => lines.first_fault.map_or(Ok(()), Err),
     }
+}
+
+/// A fault that trying again cannot mend ends this line and no other.
+async fn keep_one_supplied(line: Line, fold: Fold, log: Spool, stop: watch::Receiver<bool>) -> Result<()> {
+    let (sink, stream) = (line.sink.name.clone(), fold.settings.stream.to_string());
+    keep_supplied(vec![line], fold, Feed::Log(log), stop).await.inspect_err(|e| {
+        tracing::error!(
+            sink,
+            stream,
+            error = e.chain(),
+            "the sink has stopped, others go on while the log has room; mend it and restart"
+        );
+    })
 }
 
 /// The lines of a stream. One that ends leaves the others running.

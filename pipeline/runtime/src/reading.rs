@@ -6,9 +6,8 @@ use async_trait::async_trait;
 use catchment_core::{Entry, Error, EventTime, LogPosition, LogWriter, Logged, Result, Retry, Source, StreamId};
 use prometheus_client::metrics::counter::Counter;
 
-use crate::line::pause;
 use crate::readiness::{Part, STOPPED};
-use crate::retry::Backoff;
+use crate::retry::{Backoff, pause};
 
 /// Who wants to know how the source of a stream does.
 pub(crate) struct Watch {
@@ -18,6 +17,12 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// A run of the source has ended with a fault.
+    pub(crate) fn failed(&self) {
+        self.failures.inc();
+        self.part.fails("cannot read; trying again");
+    }
+
     /// A fault that trying again cannot mend has ended the source.
     pub(crate) fn stopped(&self) {
         self.part.fails(STOPPED);
@@ -66,11 +71,10 @@ pub(crate) async fn keep_reading(mut source: Box<dyn Source>, watch: &Watch, log
     let mut backoff = Backoff::default();
     loop {
         let Err(e) = source.run(&log).await else { return std::future::pending().await };
-        watch.failures.inc();
+        watch.failed();
         if e.retry == Retry::Never {
             return e;
         }
-        watch.part.fails("cannot read; trying again");
         if log.appended.swap(false, Ordering::Relaxed) {
             backoff.reset();
         }

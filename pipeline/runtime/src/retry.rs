@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use catchment_core::Error;
 use rand::RngExt as _;
+use tokio::sync::watch;
 
 const FIRST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(30);
@@ -25,6 +27,18 @@ impl Backoff {
     pub const fn reset(&mut self) {
         self.failures = 0;
     }
+}
+
+/// Says what failed and waits before the next attempt.
+pub(crate) async fn pause(backoff: &mut Backoff, name: &str, what: &str, error: &Error) {
+    let pause = backoff.next_pause();
+    tracing::warn!(name, pause_ms = pause.as_millis() as u64, error = error.chain(), "{what}; trying again");
+    tokio::time::sleep(pause).await;
+}
+
+/// Resolves once `stop` is set, or when nobody can set it any more.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stopped| *stopped).await;
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use catchment_core::{
-    Cursor, Encoding, Entry, Epoch, EpochId, EventTime, Floor, FlowsEntry, GapEntry, GapRow, LogPosition, Logged,
-    PartitionId, Purpose, Span, StreamId,
+    Cursor, Encoding, Entry, Epoch, EpochId, EventTime, Floor, FlowsEntry, GapEntry, GapRow, LogId, LogPosition,
+    Logged, PartitionId, Purpose, Span, StreamId,
 };
 use catchment_schemas::wire::FlowSlices;
 
@@ -50,6 +50,8 @@ impl Workers for InlineWorkers {
 pub struct Settings {
     /// Whose flows they are.
     pub stream: StreamId,
+    /// The log that is folded.
+    pub log: LogId,
     /// Width of the tumbling windows in microseconds, whole seconds.
     pub window: i64,
     /// Partitions that must speak before time moves at all.
@@ -239,6 +241,7 @@ impl Folder {
             let floor = if part + 1 == count { final_floor } else { shared_floor };
             Epoch {
                 stream: self.settings.stream.clone(),
+                log: self.settings.log,
                 id: EpochId { position, part: part as u32 },
                 floor: self.floor(floor),
                 window,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use catchment_core::{
-    Cursor, Encoding, Entry, Epoch, EventTime, FlowRow, FlowsEntry, GapEntry, LogPosition, Logged, PartitionId,
+    Cursor, Encoding, Entry, Epoch, EventTime, FlowRow, FlowsEntry, GapEntry, LogId, LogPosition, Logged, PartitionId,
     Purpose, Span, StreamId, json,
 };
 use catchment_schemas::Dataset;
@@ -18,7 +18,7 @@ const WINDOW: i64 = 60_000_000;
 
 fn settings() -> Settings {
     let stream = StreamId { cluster: "test".into(), source: "goldmane".into() };
-    Settings { stream, window: WINDOW, partitions: vec![PartitionId(0)], limits: KeyLimits::default() }
+    Settings { stream, log: LogId(1), window: WINDOW, partitions: vec![PartitionId(0)], limits: KeyLimits::default() }
 }
 
 fn flow(bucket: i64, workload: u8, reporter: i32, policy: u8, labels: &[&str], amount: i64) -> Flow {

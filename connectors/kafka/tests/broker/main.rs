@@ -12,7 +12,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use catchment_core::{Domain, Retry, Sink as _};
+use catchment_core::{Domain, Epoch, LogId, Retry, Sink as _};
 use catchment_kafka::{Config, KafkaSink};
 use catchment_schemas::Dataset;
 use prometheus_client::encoding::text::encode;
@@ -152,6 +152,27 @@ async fn an_epoch_that_stopped_between_two_chunks_goes_on_with_the_next() {
         let seen = values(&config.brokers, &topic(&config, dataset));
         assert!(seen == rows(&[&first, &whole], dataset), "{dataset:?}: {} rows", seen.len());
     }
+}
+
+/// A part of the first epoch stands and no cursor yet: the record alone says whose part it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_an_epoch_is_not_completed_from_another_log() {
+    let Some(config) = config("part-of-another") else { return };
+    let whole = epoch(2, 20_500);
+    let mut broken = whole.clone();
+    broken.rejects = vec![reject(2, Bytes::from(vec![b'x'; 5 << 20]))];
+    let mut sink = sink(&config);
+    sink.open(&stream()).await.unwrap();
+    sink.publish(&broken).await.unwrap_err();
+
+    assert_eq!(sink.open(&stream()).await.unwrap(), None);
+    let other = Epoch { log: LogId(2), ..whole.clone() };
+    let refused = sink.publish(&other).await.unwrap_err();
+    assert_eq!((refused.domain, refused.retry), (Domain::User, Retry::Never), "{}", refused.chain());
+    assert!(refused.message.contains("of log 0000000000000001, and this is log 0000000000000002"), "{refused}");
+    sink.open(&stream()).await.unwrap();
+    assert_eq!(sink.publish(&whole).await.unwrap(), Some(whole.cursor()));
+    assert!(values(&config.brokers, &topic(&config, Dataset::Flows)) == rows(&[&whole], Dataset::Flows));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use catchment_core::{
     Agreement, ClosedWindow, Conversation, Counters, Endpoint, Epoch, EpochId, EventTime, Floor, FlowKey, FlowRow,
-    GapRow, KeyRecord, Labels, LogPosition, PartitionId, RejectRow, Service, Span, StreamId, Symmetry, Trace,
+    GapRow, KeyRecord, Labels, LogId, LogPosition, PartitionId, RejectRow, Service, Span, StreamId, Symmetry, Trace,
 };
 
 pub(crate) fn stream() -> StreamId {
@@ -20,6 +20,7 @@ pub(crate) fn epoch(position: u64, flows: usize) -> Epoch {
     let window = ClosedWindow { span, coverage: 1.0, flows, conversations: vec![conversation(key("db", "web", 80))] };
     Epoch {
         stream: stream(),
+        log: LogId(1),
         id: EpochId { position: LogPosition(position), part: 0 },
         floor: Floor { position: LogPosition(position.saturating_sub(1)), watermarks: vec![(PartitionId(0), start)] },
         window: Some(window),

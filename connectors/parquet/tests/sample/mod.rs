@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use catchment_core::{
     Agreement, ClosedWindow, Conversation, Counters, Endpoint, Epoch, EpochId, EventTime, Floor, FlowKey, FlowRow,
-    GapRow, Half, KeyRecord, Labels, LateReason, LateRow, LogPosition, PartitionId, PolicyHit, PolicyRef, RejectRow,
-    Service, Span, StreamId, Symmetry, Trace,
+    GapRow, Half, KeyRecord, Labels, LateReason, LateRow, LogId, LogPosition, PartitionId, PolicyHit, PolicyRef,
+    RejectRow, Service, Span, StreamId, Symmetry, Trace,
 };
 
 /// 2026-01-01T00:00:00Z, the start of a slot of any usual length.
@@ -35,6 +35,7 @@ pub(crate) fn epoch(n: u64, rows: u64) -> Epoch {
 pub(crate) fn empty(n: u64) -> Epoch {
     Epoch {
         stream: stream(),
+        log: LogId(1),
         id: EpochId { position: LogPosition(n * 10), part: 0 },
         floor: Floor { position: LogPosition(n), watermarks: vec![(PartitionId(0), minute(n).end)] },
         window: None,
@@ -42,6 +43,13 @@ pub(crate) fn empty(n: u64) -> Epoch {
         rejects: Vec::new(),
         gaps: Vec::new(),
     }
+}
+
+/// A stored cursor object as it was before the first slot was through.
+pub(crate) fn before_the_cursor_moved(object: &[u8]) -> Vec<u8> {
+    let mut state: serde_json::Value = serde_json::from_slice(object).expect("a cursor object");
+    state["cursor"] = serde_json::Value::Null;
+    serde_json::to_vec(&state).expect("plain values")
 }
 
 fn minute(n: u64) -> Span {

@@ -4,6 +4,8 @@ use std::process::{Child, Command};
 
 mod bytes;
 mod demo;
+mod lab;
+mod lost_log;
 mod pages;
 mod run_files;
 mod stalled_sink;
@@ -16,6 +18,15 @@ fn binary() -> Command {
 
 /// Ends the process when the test ends, however it does.
 struct Running(Child);
+
+impl Running {
+    /// Asks it to stop; a stopped process exits with 0.
+    fn stop(&mut self) {
+        let asked = Command::new("kill").arg(self.0.id().to_string()).status();
+        assert!(asked.expect("kill runs").success());
+        assert!(self.0.wait().expect("the process ends").success(), "a stopped process exits with 0");
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {

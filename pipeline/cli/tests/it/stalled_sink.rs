@@ -6,51 +6,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
+use crate::lab::{collector, wait_for_windows, window_of, windows};
 use crate::{Running, binary};
-
-/// Long past anything a loaded machine needs; what is waited for is a number of windows, not time.
-const PATIENCE: Duration = Duration::from_mins(3);
-
-/// A simulated collector two minutes of whose time are a second of ours, and its address.
-fn collector() -> (Running, String) {
-    let mut child = binary()
-        .args(["simulate", "goldmane", "--listen", "127.0.0.1:0", "--flows-per-second", "20", "--speed", "120"])
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary starts");
-    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-    let line =
-        lines.find_map(|line| line.ok().filter(|line| line.contains("http://"))).expect("it says where it listens");
-    thread::spawn(move || lines.for_each(drop));
-    let address = line.split_once("http://").and_then(|(_, rest)| rest.split(';').next()).expect("an address");
-    (Running(child), format!("http://{address}"))
-}
-
-/// The windows in a file of flow rows, oldest first, without one that is being written.
-fn windows(rows: &Path) -> BTreeSet<String> {
-    let text = fs::read_to_string(rows).unwrap_or_default();
-    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    whole.lines().map(|line| window_of(line).expect("every line is a row")).collect()
-}
-
-fn window_of(line: &str) -> Option<String> {
-    let row: Value = serde_json::from_str(line).ok()?;
-    Some(row["window_start"].as_str()?.to_owned())
-}
-
-fn wait_for_windows(rows: &Path, count: usize) {
-    let deadline = Instant::now() + PATIENCE;
-    while windows(rows).len() < count {
-        assert!(Instant::now() < deadline, "only {} windows were published", windows(rows).len());
-        thread::sleep(Duration::from_millis(200));
-    }
-}
 
 fn resident_kib(process: &Child) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", process.id())).expect("the process runs");
@@ -95,9 +55,7 @@ fn a_sink_that_stands_still_holds_up_nobody_and_no_memory_and_gets_every_row_lat
         first_line + &rest
     });
     wait_for_windows(&rows, windows(&rows).len() + 6);
-    let stopped = Command::new("kill").arg(pipeline.0.id().to_string()).status();
-    assert!(stopped.expect("kill runs").success());
-    assert!(pipeline.0.wait().expect("the pipeline ends").success(), "a stopped pipeline exits with 0");
+    pipeline.stop();
 
     let delivered = reader.join().expect("the reader ends");
     let published = fs::read_to_string(&rows).expect("readable");

@@ -43,6 +43,7 @@ flaws_are_caught! {
     a_closed_window_opens_again_behind_a_mark: WatermarkBehindFloor by ReplayEqual within 50;
     lateness_depends_on_the_workers: LatenessByWorkersTime by ReplayEqual within 20;
     side_rows_come_again_after_a_restart: SideRowsCarriedOver by ReplayEqual within 50;
+    rows_of_another_log_get_in_among_those_that_stand: AnyLogTaken by ReplayEqual within 200;
     the_committed_epoch_comes_again: SuppressBelow by NothingTwice within 50;
     a_commit_between_reading_and_fencing_comes_again: CursorReadBeforeFence by NothingTwice within 100;
     a_cursor_of_its_own_runs_ahead: CursorBeforeRows by CursorBehindData within 20;

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
-use catchment_core::{Entry, Error, EventTime, LogPosition, LogWriter, Logged, Result};
+use catchment_core::{Entry, Error, EventTime, LogId, LogPosition, LogWriter, Logged, Result};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::LogMetrics;
@@ -86,6 +86,16 @@ impl Spool {
         let thread = thread::Builder::new().name("log-writer".to_owned()).spawn(move || writer.run(waiting));
         let thread = thread.map_err(|e| Error::external("cannot start the thread of the log").caused_by(e))?;
         Ok(Self { inner: Arc::new(Inner { shared, queue: Some(queue), writer: Some(thread), _lock: lock }) })
+    }
+
+    /// Its identity, which it keeps for life.
+    pub fn id(&self) -> LogId {
+        self.inner.shared.id()
+    }
+
+    /// Where it lies.
+    pub fn dir(&self) -> &Path {
+        self.inner.shared.dir()
     }
 
     /// The oldest position still in the log; equal to [`Spool::end`] when nothing is.

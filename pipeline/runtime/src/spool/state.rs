@@ -134,6 +134,14 @@ impl Shared {
         self.state.lock().expect("no holder of the log's state panics")
     }
 
+    pub(super) const fn id(&self) -> LogId {
+        self.log
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     pub(super) const fn limits(&self) -> Limits {
         self.limits
     }

@@ -1,0 +1,221 @@
+//! From the log to the sinks: fold, publish, and start again from the sinks' cursors after a fault.
+//!
+//! A sink that is supplied from a kept log has a fold of its own and the log is all it shares with
+//! others, so one that stalls or fails holds up nobody else. An input that is not kept is read once for
+//! all its sinks.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use catchment_core::{Epoch, Error, LogPosition, Logged, Result, Retry, Source};
+use catchment_stages::{Folder, Resume, Settings};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::watch;
+
+use crate::direct::direct_log;
+use crate::fit;
+use crate::line::Line;
+use crate::metrics::LineMetrics;
+use crate::readiness::STOPPED;
+use crate::reading::{Watch, WatchedLog};
+use crate::retry::{Backoff, pause, stopped};
+use crate::spool::{Reader, Spool};
+use crate::workers::ThreadWorkers;
+
+/// Epochs that may wait for a sink. An epoch is a window's rows.
+const QUEUED_EPOCHS: usize = 2;
+
+/// What a stream is folded with.
+#[derive(Clone)]
+pub(crate) struct Fold {
+    pub(crate) settings: Settings,
+    pub(crate) workers: usize,
+}
+
+/// Where the entries come from.
+pub(crate) enum Feed {
+    /// From a log that is kept, to one sink.
+    Log(Spool),
+    /// From the input itself, to all sinks.
+    Input {
+        source: Box<dyn Source>,
+        watch: Watch,
+        /// Whether it gives the same entries when it is read again.
+        again: bool,
+    },
+}
+
+type Epochs = Receiver<Result<Arc<Epoch>>>;
+
+/// Keeps the sinks supplied until the input ends or `stop` is set, starting again while that may help.
+pub(crate) async fn keep_supplied(
+    mut lines: Vec<Line>,
+    fold: Fold,
+    mut feed: Feed,
+    stop: watch::Receiver<bool>,
+) -> Result<()> {
+    let supplied = supply_until(&mut lines, &fold, &mut feed, stop).await;
+    supplied.inspect_err(|_| {
+        for line in &lines {
+            line.progress.part.fails(STOPPED);
+        }
+        if let Feed::Input { watch, .. } = &feed {
+            watch.stopped();
+        }
+    })
+}
+
+async fn supply_until(lines: &mut [Line], fold: &Fold, feed: &mut Feed, mut stop: watch::Receiver<bool>) -> Result<()> {
+    let mut backoff = Backoff::default();
+    let name = lines.iter().map(|line| line.sink.name.as_str()).collect::<Vec<_>>().join(", ");
+    loop {
+        let Err(error) = supply(lines, fold, feed, &mut backoff, &mut stop).await else { return Ok(()) };
+        if error.retry == Retry::Never || matches!(feed, Feed::Input { again: false, .. }) {
+            return Err(error);
+        }
+        tokio::select! {
+            () = pause(&mut backoff, &name, "cannot publish", &error) => {}
+            () = stopped(&mut stop) => return Ok(()),
+        }
+    }
+}
+
+/// One attempt, from opening the sinks to the end of the input.
+async fn supply(
+    lines: &mut [Line],
+    fold: &Fold,
+    feed: &mut Feed,
+    backoff: &mut Backoff,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<()> {
+    for line in &mut *lines {
+        if !line.open(&fold.settings.stream, stop).await? {
+            return Ok(());
+        }
+        fit::check(line, &fold.settings, feed)?;
+        line.progress.opened(line.cursor.as_ref());
+    }
+    match feed {
+        Feed::Log(spool) => {
+            let cursor = lines.iter().find_map(|line| line.cursor.as_ref());
+            let resume = cursor.map_or_else(|| Resume::from_start(spool.first()), Resume::from_cursor);
+            let input = Input::Log(spool.reader(resume.position));
+            let epochs = start_fold(fold.clone(), &resume, input, metrics(lines), stop.clone());
+            publish_all(lines, epochs, backoff).await
+        }
+        Feed::Input { source, watch, .. } => {
+            read_and_publish(lines, fold, source.as_mut(), watch, backoff, stop).await?;
+            if !*stop.borrow() {
+                for line in lines {
+                    line.finish().await?;
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Reads the input to its end and publishes what comes out.
+async fn read_and_publish(
+    lines: &mut [Line],
+    fold: &Fold,
+    source: &mut dyn Source,
+    watch: &Watch,
+    backoff: &mut Backoff,
+    stop: &watch::Receiver<bool>,
+) -> Result<()> {
+    let (log, entries) = direct_log();
+    let start = Resume::from_start(LogPosition(0));
+    let epochs = start_fold(fold.clone(), &start, Input::Direct(entries), metrics(lines), stop.clone());
+    // The end of the log is the end of the fold, so the log goes with the reading.
+    let log = WatchedLog::new(log, watch.part.clone());
+    let reading = async move { source.run(&log).await.inspect_err(|_| watch.failed()) };
+    let publishing = publish_all(lines, epochs, backoff);
+    tokio::pin!(publishing);
+    tokio::select! {
+        published = &mut publishing => published,
+        read = reading => publishing.await.and(read),
+    }
+}
+
+/// Publishes what the sinks do not have yet, until the fold ends.
+async fn publish_all(lines: &mut [Line], mut epochs: Epochs, backoff: &mut Backoff) -> Result<()> {
+    while let Some(epoch) = epochs.recv().await {
+        let epoch = epoch?;
+        for line in &mut *lines {
+            if line.publish(&epoch).await? {
+                backoff.reset();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The fold counts for the first of its sinks.
+fn metrics(lines: &[Line]) -> LineMetrics {
+    lines.first().map(|line| line.progress.metrics.clone()).unwrap_or_default()
+}
+
+/// What a fold reads.
+enum Input {
+    Log(Reader),
+    Direct(Receiver<Logged>),
+}
+
+impl Input {
+    /// The next entry; waits for one. `None` when a bounded input has ended.
+    async fn next(&mut self) -> Result<Option<Logged>> {
+        match self {
+            Self::Direct(entries) => Ok(entries.recv().await),
+            Self::Log(reader) => loop {
+                if let Some(logged) = reader.next()? {
+                    return Ok(Some(logged));
+                }
+                reader.wait(reader.position()).await;
+            },
+        }
+    }
+}
+
+/// Starts the fold in a thread of its own; it ends when its input ends, `stop` is set or nobody listens.
+fn start_fold(fold: Fold, resume: &Resume, input: Input, metrics: LineMetrics, stop: watch::Receiver<bool>) -> Epochs {
+    let (out, epochs) = channel(QUEUED_EPOCHS);
+    let folder = Folder::new(fold.settings.clone(), resume);
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::spawn_blocking(move || {
+        let outcome = runtime.block_on(fold_log(folder, &fold, input, &metrics, stop, &out));
+        if let Err(e) = outcome {
+            let _ = out.blocking_send(Err(e));
+        }
+    });
+    epochs
+}
+
+async fn fold_log(
+    mut folder: Folder,
+    fold: &Fold,
+    mut input: Input,
+    metrics: &LineMetrics,
+    mut stop: watch::Receiver<bool>,
+    out: &Sender<Result<Arc<Epoch>>>,
+) -> Result<()> {
+    let mut workers = ThreadWorkers::start(fold.workers, fold.settings.window, fold.settings.limits)
+        .map_err(|e| Error::internal("cannot start the worker threads").caused_by(e))?;
+    loop {
+        let logged = tokio::select! {
+            logged = input.next() => logged?,
+            () = stopped(&mut stop) => None,
+            () = out.closed() => None,
+        };
+        let Some(logged) = logged else { return Ok(()) };
+        for epoch in folder.entry(logged, &mut workers) {
+            let waiting = Instant::now();
+            let sent = out.send(Ok(Arc::new(epoch))).await;
+            metrics.blocked.inc_by(waiting.elapsed().as_secs_f64());
+            if sent.is_err() {
+                return Ok(());
+            }
+        }
+        metrics.watermark.set(folder.watermark().secs());
+    }
+}
