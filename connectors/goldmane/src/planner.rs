@@ -126,9 +126,9 @@ impl Planner {
         self.looks.keys().next().copied()
     }
 
-    /// Whether the collector surely still has the bucket.
-    pub(crate) fn holds(&self, bucket: EventTime, now: EventTime) -> bool {
-        bucket >= self.oldest(now)
+    /// The last moment of the collector's time at which it surely has the bucket.
+    pub(crate) const fn held_until(&self, bucket: EventTime) -> EventTime {
+        bucket.plus(RING * self.width)
     }
 
     /// Whole buckets since the end of this one.
@@ -243,10 +243,9 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_is_held_until_shortly_before_its_hour_is_over() {
+    fn a_bucket_is_held_for_an_hour_at_least() {
         let p = planner(Begin::Latest, None, 10_000);
-        assert!(p.holds(at(6_435), at(10_001)));
-        assert!(!p.holds(at(6_435), at(10_006)));
+        assert_eq!(p.held_until(at(6_435)), at(10_035));
     }
 
     #[test]

@@ -190,12 +190,25 @@ impl Run<'_> {
         Ok(Some(payloads))
     }
 
-    /// `None` if the bucket may have expired while we waited for the answer: it would look empty.
+    /// `None` if the bucket may have expired, so that its emptiness says nothing. Our clock cannot tell:
+    /// it is a lower bound, and stands still while this machine is suspended.
     async fn read(&mut self, bucket: Span, urgent: bool) -> Result<Option<Vec<Bytes>>> {
         let pages = self.source.reader.bucket(&mut self.source.client, bucket, urgent).await?;
         sweep::verify(&pages, bucket)?;
-        let held = self.planner.holds(bucket.start, self.clock.now(Instant::now()));
-        Ok(held.then_some(pages))
+        // A collector forgets buckets as a whole.
+        let is_empty = Digest::of(&pages)?.rows == 0;
+        let expired = is_empty && self.has_passed(self.planner.held_until(bucket.start)).await?;
+        Ok((!expired).then_some(pages))
+    }
+
+    /// Whether the collector's clock has passed `moment`; ours has too from then on.
+    async fn has_passed(&mut self, moment: EventTime) -> Result<bool> {
+        let has_passed = sweep::has_passed(&mut self.source.client, moment).await?;
+        let local = Instant::now();
+        if has_passed && self.clock.now(local) < moment {
+            self.clock = ServerClock::new(moment, local);
+        }
+        Ok(has_passed)
     }
 
     /// Keeps what a later look needs, and drops what no later look will ask for.

@@ -106,16 +106,27 @@ pub(crate) async fn sight(client: &mut Client, probe_rows: i64) -> Result<Sighti
 /// The latest moment at or before the local time that the collector accepts as past.
 async fn accepted_moment(client: &mut Client) -> Result<Option<EventTime>> {
     for behind in LADDER_SECS {
-        let moment = wall_clock().plus(-behind * 1_000_000);
-        let request = FlowListRequest { start_time_gte: moment.secs(), page_size: 1, ..FlowListRequest::default() };
-        match client.list(request, true).await {
-            // A page of one flow that is too large says nothing about the range: it was accepted.
-            Ok(_) | Err(ListError::TooLarge) => return Ok(Some(EventTime::from_secs(moment.secs()))),
-            Err(ListError::Refused(status)) => tracing::debug!(behind, %status, "collector refused a start"),
-            Err(error) => return Err(error.into()),
+        let moment = EventTime::from_secs(wall_clock().plus(-behind * 1_000_000).secs());
+        if has_passed(client, moment).await? {
+            return Ok(Some(moment));
         }
     }
     Ok(None)
+}
+
+/// Whether the collector's clock has passed `moment`, in whole seconds: it refuses a range that starts
+/// in its future.
+pub(crate) async fn has_passed(client: &mut Client, moment: EventTime) -> Result<bool> {
+    let request = FlowListRequest { start_time_gte: moment.secs(), page_size: 1, ..FlowListRequest::default() };
+    match client.list(request, true).await {
+        // A page of one flow that is too large says nothing about the range: it was accepted.
+        Ok(_) | Err(ListError::TooLarge) => Ok(true),
+        Err(ListError::Refused(status)) => {
+            tracing::debug!(%moment, %status, "collector refused a start");
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The newest flows with their buckets, from ever longer ranges: short ones are cheap to answer.

@@ -85,12 +85,12 @@ async fn an_answer_beyond_the_limit_is_read_in_pages_that_start_over_when_the_to
         collector.put(bucket, &format!("pod-{i:02}"), i);
     }
     let mut late = Some("aaa-first-by-name");
-    collector.state().script = Some(Box::new(move |request, buckets| {
+    collector.state().script = Some(Box::new(move |request, state| {
         // A flow is added between the first page and the second.
         if request.page == 1
             && let Some(name) = late.take()
         {
-            buckets.entry(bucket).or_default().insert(name.to_owned(), 1);
+            state.buckets.entry(bucket).or_default().insert(name.to_owned(), 1);
         }
     }));
     let address = format!("http://{}", collector.serve().await);
@@ -162,6 +162,43 @@ async fn a_later_look_that_differs_from_what_has_left_the_log_is_a_gap() {
     assert_eq!(gaps.len(), 1);
     assert_eq!((gaps[0].reason.as_str(), gaps[0].span.start), ("not_comparable", EventTime::from_secs(grown)));
     assert_eq!(flows(&entries, Purpose::Correction), []);
+}
+
+/// What happens at the first request for `bucket`: an hour and a quarter passes for the collector
+/// alone, as it does for us when this machine is suspended, and it has forgotten all it had.
+fn an_hour_passes_at(collector: &Collector, bucket: i64) {
+    let mut asked = false;
+    collector.state().script = Some(Box::new(move |request, state| {
+        let is_first = request.start_time_gte == bucket && request.start_time_lt == bucket + WIDTH && !asked;
+        if is_first {
+            asked = true;
+            state.skew = 300 * WIDTH;
+            state.buckets.clear();
+        }
+    }));
+}
+
+fn gap_reasons(entries: &[Entry]) -> Vec<&str> {
+    entries.iter().filter_map(|e| if let Entry::Gap(gap) = e { Some(gap.reason.as_str()) } else { None }).collect()
+}
+
+#[tokio::test]
+async fn a_bucket_that_expired_before_its_first_reading_is_a_gap_and_not_empty() {
+    let collector = Collector::new(WIDTH);
+    let (read, unread) = (collector.bucket(31), collector.bucket(30));
+    collector.put(read, "web", 5);
+    collector.put(unread, "web", 5);
+    let address = format!("http://{}", collector.serve().await);
+    let log = log_up_to(read).await;
+    an_hour_passes_at(&collector, unread);
+    let forgot = |entries: &[Entry]| gap_reasons(entries).contains(&"collector_forgot");
+    run_until(config(&address), &log, log.until(forgot)).await;
+
+    let entries = log.entries();
+    assert_eq!(gap_reasons(&entries), ["collector_forgot"]);
+    assert_eq!(flows(&entries, Purpose::Report), [(read, "web".to_owned(), 5)]);
+    let Some(Entry::Gap(gap)) = entries.iter().find(|e| matches!(e, Entry::Gap(_))) else { unreachable!() };
+    assert_eq!(gap.span.start, EventTime::from_secs(unread));
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ pub(crate) fn now() -> i64 {
 
 /// Packets by bucket and name.
 pub(crate) type Buckets = BTreeMap<i64, BTreeMap<String, i64>>;
-pub(crate) type Script = Box<dyn FnMut(&FlowListRequest, &mut Buckets) + Send>;
+pub(crate) type Script = Box<dyn FnMut(&FlowListRequest, &mut State) + Send>;
 
 /// What the collector holds.
 pub(crate) struct State {
@@ -89,6 +89,10 @@ impl Collector {
 
 impl State {
     fn list(&mut self, request: &FlowListRequest) -> Result<FlowListResult, Status> {
+        if let Some(mut script) = self.script.take() {
+            script(request, self);
+            self.script = Some(script);
+        }
         let now = now() + self.skew;
         let resolve = |t: i64, zero: i64| match t {
             0 => zero,
@@ -99,9 +103,6 @@ impl State {
             (resolve(request.start_time_gte, now - 240 * self.width), resolve(request.start_time_lt, now));
         if start >= end {
             return Err(Status::unknown("start time must be before end time"));
-        }
-        if let Some(script) = &mut self.script {
-            script(request, &mut self.buckets);
         }
         let flows = self.flows(start, end, now, !request.sort_by.is_empty());
         let size = if request.page_size == 0 { flows.len().max(1) } else { request.page_size as usize };
