@@ -18,6 +18,13 @@ pub(crate) struct Known {
     pub(crate) entries: Vec<LogPosition>,
     /// Of the whole bucket; `None` where corrections make it more than its entries' sum.
     pub(crate) digest: Option<Digest>,
+    /// How often the bucket was looked at again.
+    pub(crate) looks: usize,
+}
+
+impl Known {
+    /// A bucket without entries, which is what an empty one leaves in the log.
+    const EMPTY: Self = Self { entries: Vec::new(), digest: Some(Digest::ZERO), looks: 0 };
 }
 
 /// What the log holds about the last hour.
@@ -71,8 +78,12 @@ impl Learned {
     }
 
     fn add(&mut self, position: LogPosition, span: Span, purpose: Purpose, payload: Bytes) -> Result<()> {
-        let whole = || (span, Known { entries: Vec::new(), digest: Some(Digest::default()) });
-        let (_, known) = self.flows.entry(span.start).or_insert_with(whole);
+        let (_, known) = self.flows.entry(span.start).or_insert((span, Known::EMPTY));
+        known.looks += usize::from(purpose == Purpose::Correction);
+        // A look that found nothing new.
+        if payload.is_empty() {
+            return Ok(());
+        }
         known.entries.push(position);
         known.digest = match (purpose, known.digest) {
             (Purpose::Report, Some(digest)) => Some(digest.plus(Digest::of(&[payload])?)),
@@ -83,9 +94,8 @@ impl Learned {
 
     /// Buckets of this width that are wholly in the log, those without flows included.
     pub(crate) fn buckets(mut self, width: i64) -> BTreeMap<EventTime, Known> {
-        let empty = || Known { entries: Vec::new(), digest: Some(Digest::default()) };
         self.flows.retain(|_, (span, _)| span.micros() == width);
         let starts = self.marks.iter().map(|mark| mark.plus(-width)).filter(|start| !self.damaged.contains(start));
-        starts.map(|start| (start, self.flows.remove(&start).map_or_else(empty, |(_, known)| known))).collect()
+        starts.map(|start| (start, self.flows.remove(&start).map_or(Known::EMPTY, |(_, known)| known))).collect()
     }
 }

@@ -17,6 +17,9 @@ pub(crate) struct Metrics {
     pub(crate) buckets_swept: Counter,
     pub(crate) reconcile_corrections: Counter,
     pub(crate) gaps: Counter,
+    pub(crate) overdue_looks: Gauge,
+    pub(crate) oldest_overdue_look: Gauge<f64, AtomicU64>,
+    pub(crate) lapsed_looks: Counter,
     pub(crate) clock_skew: Gauge<f64, AtomicU64>,
     pub(crate) bucket_width: Gauge<f64, AtomicU64>,
 }
@@ -33,6 +36,9 @@ impl Metrics {
             buckets_swept: Counter::default(),
             reconcile_corrections: Counter::default(),
             gaps: Counter::default(),
+            overdue_looks: Gauge::default(),
+            oldest_overdue_look: Gauge::default(),
+            lapsed_looks: Counter::default(),
             clock_skew: Gauge::default(),
             bucket_width: Gauge::default(),
         };
@@ -52,6 +58,7 @@ impl Metrics {
             self.reconcile_corrections.clone(),
         );
         registry.register("gaps", "Gaps written to the log", self.gaps.clone());
+        self.add_looks_to(registry);
         registry.register_with_unit(
             "clock_skew",
             "Collector clock minus local clock, as far as it is known",
@@ -63,6 +70,21 @@ impl Metrics {
             "Width of the collector's buckets",
             Unit::Seconds,
             self.bucket_width.clone(),
+        );
+    }
+
+    fn add_looks_to(&self, registry: &mut Registry) {
+        registry.register("overdue_looks", "Later looks that are due and not yet made", self.overdue_looks.clone());
+        registry.register_with_unit(
+            "oldest_overdue_look",
+            "For how long the first of the overdue looks has been due, in the collector's time",
+            Unit::Seconds,
+            self.oldest_overdue_look.clone(),
+        );
+        registry.register(
+            "lapsed_looks",
+            "Later looks never made, because the collector forgot the bucket before their turn",
+            self.lapsed_looks.clone(),
         );
     }
 }

@@ -14,6 +14,8 @@ const MARGIN: i64 = 2;
 const EARLY_LOOK: i64 = 24;
 /// The last look, 55 min after the end at 15 s; also the age at which a first read becomes urgent.
 const LAST_LOOK: i64 = 220;
+/// The ages, in buckets, at which a bucket that was read is looked at again.
+const LOOKS: [i64; 2] = [EARLY_LOOK, LAST_LOOK];
 
 /// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,14 @@ pub(crate) enum Action {
     },
     /// Read the bucket again and compare.
     Reconcile(Span),
+}
+
+/// Looks that are due and were not made yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Overdue {
+    pub(crate) looks: usize,
+    /// For how long the first of them has been due, in microseconds.
+    pub(crate) oldest: i64,
 }
 
 /// Plans the reading of one collector.
@@ -72,9 +82,8 @@ impl Planner {
     }
 
     /// The next thing to do. Asking twice without reporting back gives the same answer.
-    pub(crate) fn next(&mut self, now: EventTime) -> Action {
+    pub(crate) fn next(&self, now: EventTime) -> Action {
         let oldest = self.oldest(now);
-        self.looks = self.looks.split_off(&oldest);
         // A width that changed leaves the cursor inside a bucket; the rest of it cannot be read alone.
         let readable = self.align_up(self.cursor).max(oldest);
         if self.cursor < readable {
@@ -85,11 +94,31 @@ impl Planner {
             let urgent = self.cursor.plus(LAST_LOOK * self.width) <= now;
             return Action::Sweep { bucket: self.bucket(self.cursor), urgent };
         }
-        let looks = self.looks.iter().map(|(start, age)| (start.plus((age + 1) * self.width), *start));
+        let looks = self.due_looks();
         match looks.clone().find(|(due, _)| *due <= now) {
             Some((_, start)) => Action::Reconcile(self.bucket(start)),
             None => Action::WaitUntil(looks.map(|(due, _)| due).min().map_or(due, |look| look.min(due))),
         }
+    }
+
+    /// Gives up the looks at buckets that the collector no longer has, and says how many those were.
+    pub(crate) fn lapse(&mut self, now: EventTime) -> usize {
+        let held = self.looks.split_off(&self.oldest(now));
+        std::mem::replace(&mut self.looks, held).len()
+    }
+
+    /// The looks that should have been made by now.
+    pub(crate) fn overdue(&self, now: EventTime) -> Overdue {
+        let due = self.due_looks().map(|(due, _)| due).filter(|due| *due <= now);
+        due.fold(Overdue::default(), |sum, due| Overdue {
+            looks: sum.looks + 1,
+            oldest: sum.oldest.max(now.0.saturating_sub(due.0)),
+        })
+    }
+
+    /// When each look is due, and at which bucket; the bucket that expires first comes first.
+    fn due_looks(&self) -> impl Iterator<Item = (EventTime, EventTime)> + Clone {
+        self.looks.iter().map(|(start, age)| (start.plus((age + 1) * self.width), *start))
     }
 
     /// The log has everything before `up_to`: read, or written down as a gap.
@@ -97,19 +126,18 @@ impl Planner {
         self.cursor = up_to;
     }
 
-    /// A bucket of an earlier run will be looked at again. A last look that came due while nobody ran
-    /// is made up for.
-    pub(crate) fn recall(&mut self, bucket: EventTime, now: EventTime) {
-        if self.reconcile {
-            let look = if self.age(bucket, now) < EARLY_LOOK { EARLY_LOOK } else { LAST_LOOK };
-            self.looks.insert(bucket, look);
+    /// A bucket that earlier runs read, and looked at again `looked` times, gets the looks that are
+    /// left. One that came due while nobody ran is made up for at once.
+    pub(crate) fn recall(&mut self, bucket: EventTime, looked: usize) {
+        if let Some(look) = LOOKS.get(looked).filter(|_| self.reconcile) {
+            self.looks.insert(bucket, *look);
         }
     }
 
     /// A bucket that has just been read will be looked at again, where its age still allows it.
     pub(crate) fn look_again(&mut self, bucket: EventTime, now: EventTime) {
         let age = self.age(bucket, now);
-        let next = [EARLY_LOOK, LAST_LOOK].into_iter().find(|look| age < *look);
+        let next = LOOKS.into_iter().find(|look| age < *look);
         match next.filter(|_| self.reconcile) {
             Some(look) => self.looks.insert(bucket, look),
             None => self.looks.remove(&bucket),
@@ -197,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_cursor_inside_a_bucket_gives_up_the_rest_of_it() {
-        let mut p = planner(Begin::Latest, Some(9_991), 10_001);
+        let p = planner(Begin::Latest, Some(9_991), 10_001);
         assert_eq!(p.next(at(10_001)), Action::Forget(span(9_991, 10_005)));
     }
 
@@ -229,17 +257,40 @@ mod tests {
         p.settled(at(9_000));
         assert_eq!(p.next(at(9_990)), Action::Reconcile(span(9_015, 9_030)));
         p.passed(at(20_010));
+        assert_eq!(p.lapse(at(20_000)), 2);
+        assert_eq!(p.lapse(at(20_000)), 0);
         assert_eq!(p.next(at(20_000)), Action::WaitUntil(at(20_085)));
     }
 
     #[test]
-    fn a_last_look_missed_while_nobody_ran_is_made_up_for() {
+    fn looks_missed_while_nobody_ran_are_made_up_for() {
         let mut p = planner(Begin::Latest, Some(12_990), 13_000);
-        p.recall(at(9_450), at(13_000));
-        p.recall(at(12_900), at(13_000));
+        // Its last look is due, and nothing after it.
+        p.recall(at(9_450), 1);
+        // Seven minutes old, and never looked at again.
+        p.recall(at(12_570), 0);
+        // Not yet due; has been looked at; has had all its looks.
+        p.recall(at(12_900), 0);
+        p.recall(at(12_000), 1);
+        p.recall(at(9_465), 2);
         assert_eq!(p.next(at(13_000)), Action::Reconcile(span(9_450, 9_465)));
         p.look_again(at(9_450), at(13_000));
+        assert_eq!(p.next(at(13_000)), Action::Reconcile(span(12_570, 12_585)));
+        p.look_again(at(12_570), at(13_000));
         assert_eq!(p.next(at(13_000)), Action::WaitUntil(at(13_065)));
+    }
+
+    #[test]
+    fn looks_that_starve_are_counted_with_the_age_of_the_oldest() {
+        let mut p = planner(Begin::Latest, Some(9_990), 10_000);
+        assert_eq!(p.overdue(at(10_000)), Overdue::default());
+        p.recall(at(9_000), 0);
+        p.recall(at(9_015), 0);
+        p.recall(at(9_900), 0);
+        let due = 9_015 + 360;
+        assert_eq!(p.overdue(at(due - 1)), Overdue::default());
+        assert_eq!(p.overdue(at(due)), Overdue { looks: 1, oldest: 0 });
+        assert_eq!(p.overdue(at(due + 20)), Overdue { looks: 2, oldest: 20_000_000 });
     }
 
     #[test]
@@ -257,7 +308,7 @@ mod tests {
 
     #[test]
     fn times_scale_with_the_width_of_the_bucket() {
-        let mut p = Planner::new(1_000_000, Period::secs(0), true, Begin::Earliest, None, at(1_000));
+        let p = Planner::new(1_000_000, Period::secs(0), true, Begin::Earliest, None, at(1_000));
         assert_eq!(p.next(at(1_000)), Action::Sweep { bucket: span(762, 763), urgent: true });
     }
 }

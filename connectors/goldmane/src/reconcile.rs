@@ -21,6 +21,9 @@ pub(crate) struct Digest {
 }
 
 impl Digest {
+    /// Of a bucket without flows.
+    pub(crate) const ZERO: Self = Self { rows: 0, sum: 0 };
+
     /// Of all pages of a bucket.
     pub(crate) fn of(pages: &[Bytes]) -> Result<Self> {
         let mut digest = Self::default();
@@ -71,8 +74,11 @@ pub(crate) fn compare(logged: &[Bytes], later: &[Bytes]) -> Result<Difference> {
     Ok(difference)
 }
 
-/// Writes corrections as the collector would have.
+/// Writes corrections as the collector would have; no corrections are no bytes.
 pub(crate) fn encode(corrections: Vec<Flow>) -> Bytes {
+    if corrections.is_empty() {
+        return Bytes::new();
+    }
     let meta = Some(ListMetadata { total_pages: 1, total_results: corrections.len() as i64 });
     let flows = corrections.into_iter().map(|flow| FlowResult { id: 0, flow: Some(flow) }).collect();
     FlowListResult { meta, flows }.encode_to_vec().into()

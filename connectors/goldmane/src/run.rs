@@ -13,7 +13,7 @@ use crate::GoldmaneSource;
 use crate::clock::{Renewal, ServerClock};
 use crate::learned::Known;
 use crate::planner::{Action, Planner};
-use crate::reconcile::{self, Digest};
+use crate::reconcile::{self, Difference, Digest};
 use crate::sweep;
 
 /// A collector keeps time as a whole.
@@ -39,6 +39,7 @@ impl Run<'_> {
                 self.renew_clock().await?;
             }
             let now = self.clock.now(local);
+            self.tell_looks(now);
             match self.planner.next(now) {
                 Action::WaitUntil(moment) => self.wait(moment.0.saturating_sub(now.0)).await,
                 Action::Forget(span) => self.forget(span).await?,
@@ -46,6 +47,14 @@ impl Run<'_> {
                 Action::Reconcile(bucket) => self.reconcile(bucket).await?,
             }
         }
+    }
+
+    fn tell_looks(&mut self, now: EventTime) {
+        let metrics = &self.source.metrics;
+        metrics.lapsed_looks.inc_by(self.planner.lapse(now) as u64);
+        let overdue = self.planner.overdue(now);
+        metrics.overdue_looks.set(overdue.looks as i64);
+        metrics.oldest_overdue_look.set(overdue.oldest as f64 / 1e6);
     }
 
     /// Waits, but not beyond the next look at the collector's clock.
@@ -91,7 +100,8 @@ impl Run<'_> {
         let first = self.log.append(entries).await?;
         self.source.metrics.rows.inc_by(digest.rows);
         self.source.metrics.buckets_swept.inc();
-        self.remember(bucket.start, Known { entries: positions(first, count), digest: Some(digest) });
+        let known = Known { entries: positions(first, count), digest: Some(digest), looks: 0 };
+        self.remember(bucket.start, known);
         self.planner.passed(bucket.end);
         Ok(())
     }
@@ -125,11 +135,10 @@ impl Run<'_> {
         let digest = Digest::of(&pages)?;
         let known = self.known.remove(&bucket.start).unwrap_or_default();
         if known.digest == Some(digest) {
-            self.remember(bucket.start, known);
-            return Ok(());
+            return self.correct(bucket, known, Difference::default(), digest).await;
         }
         match self.logged(&known).await? {
-            Some(logged) => self.correct(bucket, known, &logged, &pages).await,
+            Some(logged) => self.correct(bucket, known, reconcile::compare(&logged, &pages)?, digest).await,
             None => self.give_up(bucket).await,
         }
     }
@@ -144,30 +153,26 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Writes down how `pages` differ from what was logged.
-    async fn correct(&mut self, bucket: Span, mut known: Known, logged: &[Bytes], pages: &[Bytes]) -> Result<()> {
-        let difference = reconcile::compare(logged, pages)?;
-        let corrected = difference.corrections.len();
-        let mut entries = Vec::new();
-        if corrected > 0 {
-            let payload = reconcile::encode(difference.corrections);
-            entries.push(self.flows(bucket, Purpose::Correction, payload));
-        }
-        if difference.lost > 0 {
-            let detail = format!("{} flows shrank or vanished since the bucket was read", difference.lost);
+    /// Writes down how the bucket, now of this digest, differs from what was logged. A look that shows
+    /// nothing new is an empty correction: the next start must know that it was made.
+    async fn correct(&mut self, bucket: Span, known: Known, difference: Difference, digest: Digest) -> Result<()> {
+        let Difference { corrections, lost } = difference;
+        let corrected = corrections.len();
+        let mut entries = vec![self.flows(bucket, Purpose::Correction, reconcile::encode(corrections))];
+        if lost > 0 {
+            let detail = format!("{lost} flows shrank or vanished since the bucket was read");
             entries.push(gap(bucket, "collector_restarted", &detail));
         }
-        if !entries.is_empty() {
-            let first = self.log.append(entries).await?;
-            known.entries.extend(positions(first, usize::from(corrected > 0)));
-        }
+        let first = self.log.append(entries).await?;
         self.source.metrics.reconcile_corrections.inc_by(corrected as u64);
-        if difference.lost > 0 {
+        if lost > 0 {
             // Each later look would find the same loss again.
-            self.lost(bucket, difference.lost);
-        } else {
-            self.remember(bucket.start, Known { digest: Some(Digest::of(pages)?), ..known });
+            self.lost(bucket, lost);
+            return Ok(());
         }
+        let added = positions(first, usize::from(corrected > 0));
+        let entries = [known.entries, added].concat();
+        self.remember(bucket.start, Known { entries, digest: Some(digest), looks: known.looks + 1 });
         Ok(())
     }
 

@@ -82,8 +82,8 @@ impl Source for GoldmaneSource {
         let Config { settle, reconcile, begin, .. } = self.config;
         let mut planner = Planner::new(width, settle, reconcile, begin, learned.up_to, now);
         let known = learned.buckets(width);
-        for bucket in known.keys() {
-            planner.recall(*bucket, now);
+        for (bucket, known) in &known {
+            planner.recall(*bucket, known.looks);
         }
         let renewal = Renewal::new(Instant::now());
         Run { source: self, log, clock, renewal, planner, known, doubt: None }.forever().await

@@ -164,6 +164,29 @@ async fn a_later_look_that_differs_from_what_has_left_the_log_is_a_gap() {
     assert_eq!(flows(&entries, Purpose::Correction), []);
 }
 
+#[tokio::test]
+async fn a_second_look_that_a_restart_came_before_is_made_at_once_and_only_once() {
+    let collector = Collector::new(1);
+    let (grown, stop) = (collector.bucket(60), collector.bucket(50));
+    collector.put(grown, "web", 5);
+    let address = format!("http://{}", collector.serve().await);
+    let log = log_up_to(grown).await;
+    run_until(config(&address), &log, log.until_progress(stop)).await;
+
+    // A minute at this width: the bucket is beyond its early look, and far from its last one.
+    collector.put(grown, "web", 8);
+    let corrected = |entries: &[Entry]| !flows(entries, Purpose::Correction).is_empty();
+    run_until(config(&address), &log, log.until(corrected)).await;
+    assert_eq!(flows(&log.entries(), Purpose::Correction), [(grown, "web".to_owned(), 3)]);
+
+    collector.state().requests.clear();
+    // Looks that are due are made between two sweeps.
+    let next = *marks(&log.entries()).last().expect("marks") + 60;
+    run_until(config(&address), &log, log.until_progress(next.min(now() + 3))).await;
+    let looks = collector.state().requests.iter().filter(|r| r.start_time_gte == grown && r.start_time_lt > 0).count();
+    assert_eq!(looks, 0, "the log says that the look was made");
+}
+
 /// What happens at the first request for `bucket`: an hour and a quarter passes for the collector
 /// alone, as it does for us when this machine is suspended, and it has forgotten all it had.
 fn an_hour_passes_at(collector: &Collector, bucket: i64) {
@@ -180,6 +203,21 @@ fn an_hour_passes_at(collector: &Collector, bucket: i64) {
 
 fn gap_reasons(entries: &[Entry]) -> Vec<&str> {
     entries.iter().filter_map(|e| if let Entry::Gap(gap) = e { Some(gap.reason.as_str()) } else { None }).collect()
+}
+
+#[tokio::test]
+async fn a_bucket_that_expired_before_a_later_look_is_no_restart() {
+    let collector = Collector::new(WIDTH);
+    let (old, stop) = (collector.bucket(31), collector.bucket(20));
+    collector.put(old, "web", 5);
+    let address = format!("http://{}", collector.serve().await);
+    let log = log_up_to(old).await;
+    run_until(config(&address), &log, log.until_progress(stop)).await;
+
+    an_hour_passes_at(&collector, old);
+    let forgot = |entries: &[Entry]| gap_reasons(entries).contains(&"collector_forgot");
+    run_until(config(&address), &log, log.until(forgot)).await;
+    assert_eq!(gap_reasons(&log.entries()), ["collector_forgot"]);
 }
 
 #[tokio::test]
