@@ -4,22 +4,29 @@ use catchment_core::{EventTime, Result};
 
 use crate::ledger::Ledger;
 use crate::ring::Ring;
-use crate::traffic::{LONGEST_FLUSH_SECS, Report, Shape, Traffic};
+use crate::traffic::{LONGEST_FLUSH_SECS, RESEND, Report, Shape, Traffic};
 
 /// Moves by [`Cluster::advance`]; how often that is called changes nothing.
 pub(crate) struct Cluster {
     pub(crate) ring: Ring,
     traffic: Traffic,
     ledger: Option<Ledger>,
+    /// Seconds after which the ledger of a bucket cannot change any more.
+    settled_secs: i64,
     now: EventTime,
     /// No node flushes after this.
     end: EventTime,
+    /// When the collector restarts; `MAX` once it has, or if it never does.
+    restart: EventTime,
 }
 
 impl Cluster {
     pub(crate) fn new(shape: Shape, start: EventTime, end: EventTime, ledger: Option<Ledger>) -> Self {
         let ring = Ring::new(start.secs());
-        Self { ring, traffic: Traffic::new(shape, start.0), ledger, now: start, end }
+        let sent_again = if shape.resend { RESEND / 1_000_000 } else { 0 };
+        let settled_secs = LONGEST_FLUSH_SECS + sent_again;
+        let restart = shape.restart.unwrap_or(EventTime::MAX);
+        Self { ring, traffic: Traffic::new(shape, start.0), ledger, settled_secs, now: start, end, restart }
     }
 
     pub(crate) const fn now(&self) -> EventTime {
@@ -34,7 +41,7 @@ impl Cluster {
             self.ring.advance_to(now.secs());
         }
         if let Some(ledger) = &mut self.ledger {
-            ledger.close_until(self.now.secs() - LONGEST_FLUSH_SECS, &self.ring);
+            ledger.close_until(self.now.secs() - self.settled_secs, &self.ring);
         }
     }
 
@@ -42,9 +49,15 @@ impl Cluster {
     fn step(&mut self, now: i64) -> bool {
         let flush = Some(self.traffic.next_flush()).filter(|&at| at <= self.end.0).unwrap_or(i64::MAX);
         let arrival = self.traffic.next_arrival();
-        let at = flush.min(arrival);
+        let at = flush.min(arrival).min(self.restart.0);
         if at > now || at == i64::MAX {
             return false;
+        }
+        if at == self.restart.0 {
+            self.restart = EventTime::MAX;
+            self.ring.forget();
+            self.traffic.reconnect(at);
+            return true;
         }
         self.ring.advance_to(at.div_euclid(1_000_000));
         let reports = if flush <= arrival { self.flush() } else { self.traffic.arrive() };
@@ -59,7 +72,7 @@ impl Cluster {
         if let Some(ledger) = &mut self.ledger {
             ledger.enter(&flush);
             // Here too, so that one long step does not gather all its buckets.
-            ledger.close_until(at.div_euclid(1_000_000) - LONGEST_FLUSH_SECS, &self.ring);
+            ledger.close_until(at.div_euclid(1_000_000) - self.settled_secs, &self.ring);
         }
         if flush.arrival > at { Vec::new() } else { flush.reports }
     }
@@ -89,7 +102,8 @@ mod tests {
     use super::*;
 
     const START: EventTime = EventTime::from_secs(1_767_225_600);
-    const SHAPE: Shape = Shape { seed: 7, nodes: 3, flows_per_second: 20, late_share: 0.1, resend: false };
+    const SHAPE: Shape =
+        Shape { seed: 7, nodes: 3, flows_per_second: 20, late_share: 0.1, resend: false, restart: None };
 
     /// A ledger's file that a test can read.
     #[derive(Clone, Default)]
@@ -213,7 +227,27 @@ mod tests {
             whole(c).flows.iter().filter_map(|r| r.flow.as_ref()).map(|f| f.num_connections_live).sum()
         };
         assert!(live(&twice) > live(&plain));
+        let flows = |paper: &Paper, again: bool| -> Vec<Value> {
+            let is_again = |line: &Value| line["sent_again"] == true;
+            paper.lines().into_iter().filter(|l| l["key"].is_object() && is_again(l) == again).collect()
+        };
+        assert_eq!(flows(&truth, false), flows(&same, false));
+        let live_again: i64 = flows(&same, true).iter().filter_map(|l| l["num_connections_live"].as_i64()).sum();
+        assert_eq!(live(&twice) - live(&plain), live_again);
+    }
+
+    #[test]
+    fn a_restarted_collector_has_five_minutes_again_and_nothing_twice() {
+        let at = START.plus(600_000_000 - 7_000_000);
+        let quiet = Shape { late_share: 0.0, ..SHAPE };
+        let ((plain, truth), (restarted, same)) = (run(quiet, 900), run(Shape { restart: Some(at), ..quiet }, 10));
         assert_eq!(truth.lines(), same.lines());
+        let (before, after) = (held(&plain), held(&restarted));
+        assert!(after.iter().all(|(place, counters)| before[place].iter().zip(counters).all(|(b, a)| a <= b)));
+        let recent = |((start, _), _): &(&(i64, String), &[i64; 7])| *start >= at.secs() - 300;
+        assert!(after.iter().filter(recent).eq(before.iter().filter(recent)));
+        let first = after.keys().next().expect("flows").0;
+        assert!((at.secs() - 335..at.secs() - 300).contains(&first), "{first}");
     }
 
     #[test]

@@ -29,33 +29,40 @@ const KEY: [(&str, &str); 10] = [
 /// What is compared of a step of a policy trace.
 const HIT: [&str; 6] = ["kind", "namespace", "name", "tier", "action", "rule_index"];
 
-type Sums = HashMap<(i64, String), [u64; COUNTERS.len()]>;
+type Counted = [u64; COUNTERS.len()];
+type Sums = HashMap<(i64, String), Counted>;
 
 /// How rows and ledger compare.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// Windows whose rows say that they were fully covered.
+    /// Windows whose rows say that they were fully covered, and that no gap touches.
     pub windows: usize,
-    /// Windows that were only partly covered, which are not compared.
+    /// Other windows: there, rows may hold less than the ledger, but never more.
     pub partial: usize,
-    /// Keys x windows in the ledger.
+    /// Keys x whole windows in the ledger.
     pub expected: usize,
-    /// Keys x windows published.
+    /// Keys x whole windows published.
     pub published: usize,
-    /// Those that differ in a counter, or that only one side has.
+    /// Keys x windows that differ in a counter, or that only one side has; of other windows those
+    /// that exceed the ledger.
     pub different: usize,
     /// One of them, for people.
     pub example: Option<String>,
 }
 
-/// Judges the rows of `flows` and `late` in `rows`, JSON lines with a member `dataset`, by the
-/// ledger in `truth`: a window's rows and its late rows together must be what the nodes counted.
+/// Judges the rows of `flows`, `late` and `gaps` in `rows`, JSON lines with a member `dataset`, by the
+/// ledger in `truth`: a window's rows and its late rows together must be what the nodes reported,
+/// and no more than that where the window was partly covered or is named in a gap.
 pub fn judge(truth: &Path, rows: &Path) -> Result<Verdict> {
     let mut published = Sums::new();
     let mut coverage: BTreeMap<i64, bool> = BTreeMap::new();
+    let mut gaps = Vec::new();
     let mut width = 0;
     for_each_line(rows, |row| {
         let dataset = row["dataset"].as_str().unwrap_or_default();
+        if dataset == "gaps" {
+            gaps.push((seconds(&row["gap_start"]), seconds(&row["gap_end"])));
+        }
         if dataset != "flows" && dataset != "late" {
             return;
         }
@@ -66,29 +73,42 @@ pub fn judge(truth: &Path, rows: &Path) -> Result<Verdict> {
         }
         add(&mut published, start, key(&row, |(_, in_row)| in_row), &row);
     })?;
-    let whole: BTreeSet<i64> = coverage.iter().filter(|(_, whole)| **whole).map(|(start, _)| *start).collect();
+    let is_known_short = |start: i64| gaps.iter().any(|gap| gap.0 < start + width && start < gap.1);
+    let is_whole = |(start, whole): &(&i64, &bool)| **whole && !is_known_short(**start);
+    let whole: BTreeSet<i64> = coverage.iter().filter(is_whole).map(|(start, _)| *start).collect();
     let mut expected = Sums::new();
     for_each_line(truth, |record| {
         let Some(start) = record["bucket_start"].as_i64().filter(|_| width > 0) else { return };
         let window = start - start.rem_euclid(width);
-        if whole.contains(&window) {
+        if coverage.contains_key(&window) {
             add(&mut expected, window, key(&record["key"], |(in_ledger, _)| in_ledger), &record);
         }
     })?;
-    published.retain(|(window, _), _| whole.contains(window));
+    let is_wrong = |name: &&(i64, String)| {
+        let (truth, row) = (expected.get(*name), published.get(*name));
+        if whole.contains(&name.0) { truth != row } else { exceeds(row, truth) }
+    };
     let names = expected.keys().chain(published.keys().filter(|name| !expected.contains_key(*name)));
-    let mut different = names.filter(|name| expected.get(*name) != published.get(*name)).peekable();
+    let mut different = names.filter(is_wrong).peekable();
     let example = different.peek().map(|name| {
         format!("window {} {}: ledger {:?}, published {:?}", name.0, name.1, expected.get(*name), published.get(*name))
     });
     Ok(Verdict {
         windows: whole.len(),
         partial: coverage.len() - whole.len(),
-        expected: expected.len(),
-        published: published.len(),
+        expected: expected.keys().filter(|name| whole.contains(&name.0)).count(),
+        published: published.keys().filter(|name| whole.contains(&name.0)).count(),
         different: different.count(),
         example,
     })
+}
+
+/// Whether a row holds more than the ledger in any counter.
+fn exceeds(row: Option<&Counted>, truth: Option<&Counted>) -> bool {
+    match (row, truth) {
+        (Some(row), Some(truth)) => row.iter().zip(truth).any(|(row, truth)| row > truth),
+        (row, _) => row.is_some(),
+    }
 }
 
 fn for_each_line(path: &Path, mut visit: impl FnMut(Value)) -> Result<()> {
@@ -173,6 +193,18 @@ mod tests {
         let found = verdict(&row("flows", 4));
         assert_eq!(found.different, 1);
         assert!(found.example.expect("shown").contains("published Some([4"));
+    }
+
+    #[test]
+    fn where_a_gap_says_so_less_is_right_and_more_is_wrong() {
+        let gap = json!({
+            "dataset": "gaps", "gap_start": "1970-01-01T00:00:45Z", "gap_end": "1970-01-01T00:01:00Z",
+        });
+        let (less, more) =
+            (verdict(&format!("{}\n{gap}", row("flows", 2))), verdict(&format!("{}\n{gap}", row("flows", 4))));
+        assert_eq!((less.windows, less.partial, less.different), (0, 1, 0));
+        assert_eq!((more.windows, more.partial, more.different), (0, 1, 1));
+        assert_eq!(verdict(&row("flows", 2)).different, 1);
     }
 
     #[test]

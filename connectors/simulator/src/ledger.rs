@@ -1,7 +1,8 @@
 //! The truth: what the cluster really produced, one JSON line per flow key and bucket.
 //!
-//! A reader's output is judged by it. It knows nothing of the collector's doubles and losses, nor
-//! of flows that others push into the collector.
+//! A reader's output is judged by it. It knows nothing of the collector's losses, nor of flows that
+//! others push into the collector. What nodes sent again, and the collector counted again, stands in
+//! lines of its own with a member `sent_again`: leave those out for what was really counted.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -27,11 +28,17 @@ struct Truth {
 
 #[derive(Debug, Default)]
 struct Bucket {
+    flows: Tallies,
+    again: Tallies,
+}
+
+#[derive(Debug, Default)]
+struct Tallies {
     flows: Vec<Truth>,
     places: HashMap<KeySlot, usize>,
 }
 
-impl Bucket {
+impl Tallies {
     fn entry(&mut self, slot: KeySlot) -> &mut Truth {
         let flows = &mut self.flows;
         let place = *self.places.entry(slot).or_insert_with(|| {
@@ -72,9 +79,12 @@ impl Ledger {
     pub(crate) fn enter(&mut self, flush: &Flush) {
         for report in &flush.reports {
             let start = bucket_of(report.start);
-            let truth = self.open.entry(start).or_default().entry(report.slot);
+            let truth = self.open.entry(start).or_default().flows.entry(report.slot);
             truth.tally += report.tally;
             truth.late |= flush.is_late_for(start);
+        }
+        for report in &flush.again {
+            self.open.entry(bucket_of(report.start)).or_default().again.entry(report.slot).tally += report.tally;
         }
     }
 
@@ -100,13 +110,18 @@ impl Ledger {
     }
 
     fn write(&mut self, start: i64, bucket: &Bucket, ring: &Ring) -> io::Result<()> {
-        for Truth { slot, tally: t, late } in &bucket.flows {
+        self.write_all(start, &bucket.flows, "", ring)?;
+        self.write_all(start, &bucket.again, ",\"sent_again\":true", ring)
+    }
+
+    fn write_all(&mut self, start: i64, tallies: &Tallies, mark: &str, ring: &Ring) -> io::Result<()> {
+        for Truth { slot, tally: t, late } in &tallies.flows {
             let key = self.keys.entry(*slot).or_insert_with(|| key_json(ring.key(*slot)).to_string());
             writeln!(
                 self.out,
                 "{{\"bucket_start\":{start},\"bucket_end\":{},\"key\":{key},\"packets_in\":{},\"packets_out\":{},\
                  \"bytes_in\":{},\"bytes_out\":{},\"num_connections_started\":{},\"num_connections_completed\":{},\
-                 \"num_connections_live\":{},\"late\":{late}}}",
+                 \"num_connections_live\":{},\"late\":{late}{mark}}}",
                 start + BUCKET_SECS,
                 t.packets_in,
                 t.packets_out,

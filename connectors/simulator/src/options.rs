@@ -33,6 +33,9 @@ pub struct Options {
     /// Whether nodes connect anew now and then and send five minutes of flows again, which the
     /// collector counts twice.
     pub resend: bool,
+    /// When the collector restarts, counted from `start`: it has forgotten everything, and nodes send
+    /// it five minutes of flows again.
+    pub restart_after: Option<Period>,
 }
 
 impl Default for Options {
@@ -50,6 +53,7 @@ impl Default for Options {
             truth: None,
             late_share: 0.01,
             resend: false,
+            restart_after: None,
         }
     }
 }
@@ -69,13 +73,14 @@ impl Options {
         Ok(())
     }
 
-    pub(crate) const fn shape(&self) -> Shape {
+    pub(crate) fn shape(&self) -> Shape {
         Shape {
             seed: self.seed,
             nodes: self.nodes,
             flows_per_second: self.flows_per_second,
             late_share: self.late_share,
             resend: self.resend,
+            restart: self.restart_after.map(|after| self.start.plus(after.micros())),
         }
     }
 

@@ -126,6 +126,13 @@ impl Ring {
         }
     }
 
+    /// Forgets every flow, as a restart does. Slots stay: they are our names for keys, not its own.
+    pub fn forget(&mut self) {
+        self.held.iter_mut().for_each(|held| held.windows.clear());
+        self.pushed.clear();
+        self.last_id = 0;
+    }
+
     /// Start of the oldest bucket.
     pub const fn beginning(&self) -> i64 {
         self.head - (BUCKETS - 1) * BUCKET_SECS

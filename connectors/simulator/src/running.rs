@@ -1,10 +1,11 @@
 //! A simulation that runs: the clock, the cluster behind a lock, and the server.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use catchment_core::{Error, EventTime, Result};
+use catchment_core::{Error, EventTime, Period, Result};
 use catchment_schemas::goldmane::flow_collector_server::FlowCollectorServer;
 use catchment_schemas::goldmane::flows_server::FlowsServer;
 use catchment_schemas::goldmane::statistics_server::StatisticsServer;
@@ -23,16 +24,19 @@ use crate::server::Service;
 const TICK: Duration = Duration::from_millis(50);
 
 /// Event time that runs `speed` times as fast as the wall's.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Clock {
     start: EventTime,
     since: Instant,
     speed: f64,
+    /// Event time that was skipped, in microseconds.
+    skipped: Arc<AtomicI64>,
 }
 
 impl Clock {
     fn now(&self) -> EventTime {
-        self.start.plus((self.since.elapsed().as_secs_f64() * self.speed * 1e6) as i64)
+        let passed = (self.since.elapsed().as_secs_f64() * self.speed * 1e6) as i64;
+        self.start.plus(passed).plus(self.skipped.load(Ordering::Relaxed))
     }
 
     /// The wall time until event time is `at`.
@@ -40,6 +44,14 @@ impl Clock {
         let micros = at.0.saturating_sub(self.now().0).max(0) as f64 / self.speed;
         // A century is as good as never, and keeps the sum within what a timer takes.
         Duration::from_secs_f64((micros / 1e6).min(3e9))
+    }
+
+    /// Waits until event time is `at`, however it gets there.
+    async fn reach(&self, at: EventTime) {
+        while self.now() < at {
+            // Time may be skipped while we sleep.
+            tokio::time::sleep(self.until(at).min(TICK)).await;
+        }
     }
 }
 
@@ -60,7 +72,7 @@ impl Shared {
 
     /// Waits until the simulated clock shows `secs`.
     pub(crate) async fn until(&self, secs: i64) {
-        tokio::time::sleep(self.clock.until(EventTime::from_secs(secs))).await;
+        self.clock.reach(EventTime::from_secs(secs)).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, Cluster> {
@@ -95,11 +107,17 @@ impl Running {
         self.shared.clock.now()
     }
 
+    /// Moves the simulated clock on at once; the nodes have reported all the while.
+    pub fn skip(&self, period: Period) {
+        self.shared.clock.skipped.fetch_add(period.micros(), Ordering::Relaxed);
+        drop(self.shared.at_now());
+    }
+
     /// Resolves when the nodes have fallen silent; never without a duration.
     ///
     /// Late reports may still be on their way to the collector for four minutes of event time.
     pub async fn finished(&self) {
-        tokio::time::sleep(self.shared.clock.until(self.end)).await;
+        self.shared.clock.reach(self.end).await;
         drop(self.shared.at_now());
     }
 
@@ -129,7 +147,7 @@ pub async fn serve(options: Options) -> Result<Running> {
     let cluster = tokio::task::spawn_blocking(move || with_history(&options))
         .await
         .map_err(|e| Error::internal("the simulation broke off while it made its history").caused_by(e))??;
-    let clock = Clock { start, since: Instant::now(), speed };
+    let clock = Clock { start, since: Instant::now(), speed, skipped: Arc::default() };
     let shared = Shared { clock, cluster: Arc::new(Mutex::new(cluster)) };
     let (stop, stopped) = watch::channel(());
     tokio::spawn(listen(listener, Service::new(shared.clone(), stopped.clone()), stopped));

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem;
 
+use catchment_core::EventTime;
 use catchment_schemas::goldmane::Reporter;
 
 use crate::dice::Dice;
@@ -22,7 +23,7 @@ const LATE: i64 = 60 * SECOND;
 /// A reader that looks at a bucket this long after its end does not see late reports.
 const SWEEP: i64 = 60 * SECOND;
 /// What a node sends again when it connects anew.
-const RESEND: i64 = 300 * SECOND;
+pub(crate) const RESEND: i64 = 300 * SECOND;
 /// One flush in so many is followed by a new connection, if that is asked for.
 const RECONNECT: u64 = 200;
 
@@ -34,6 +35,8 @@ pub(crate) struct Shape {
     pub(crate) flows_per_second: u32,
     pub(crate) late_share: f64,
     pub(crate) resend: bool,
+    /// When the collector restarts.
+    pub(crate) restart: Option<EventTime>,
 }
 
 /// A flow of one node over one flush.
@@ -53,6 +56,8 @@ pub(crate) struct Flush {
     pub(crate) arrival: i64,
     /// Its reports; all have the same start.
     pub(crate) reports: Vec<Report>,
+    /// What the node sends again after it, over a new connection, and the collector counts again.
+    pub(crate) again: Vec<Report>,
 }
 
 impl Flush {
@@ -67,8 +72,16 @@ struct Node {
     flushed: i64,
     next: i64,
     count: u64,
-    /// Kept only where nodes send again.
-    sent: VecDeque<Flush>,
+    /// What arrived when in the last five minutes; kept only where nodes send again.
+    sent: VecDeque<(i64, Vec<Report>)>,
+}
+
+impl Node {
+    /// What a new connection sends again at `at`.
+    fn sent_by(&self, at: i64) -> Vec<Report> {
+        let recent = self.sent.iter().filter(|(arrival, _)| (at - RESEND..=at).contains(arrival));
+        recent.flat_map(|(_, reports)| reports.iter().copied()).collect()
+    }
 }
 
 /// Makes flushes in the order of event time.
@@ -124,31 +137,35 @@ impl Traffic {
         node.flushed = at;
         node.next = at + FLUSH + dice.below(JITTER) as i64;
         let delay = if dice.unit() < self.shape.late_share { LATE + dice.below(3 * LATE as u64) as i64 } else { 0 };
-        let flush = Flush { arrival: at + delay, reports: self.reports(ring, number, from, at) };
+        let (arrival, reports) = (at + delay, self.reports(ring, number, from, at));
         if delay > 0 {
-            self.delay(flush.arrival, flush.reports.clone());
+            self.delay(arrival, reports.clone());
         }
-        if self.shape.resend {
-            self.send_again(number, &flush, dice.below(RECONNECT) == 0);
+        if self.shape.resend || self.shape.restart.is_some() {
+            self.remember(number, at, (arrival, reports.clone()));
         }
-        flush
+        let mut again = Vec::new();
+        if self.shape.resend && dice.below(RECONNECT) == 0 {
+            again = self.nodes[number].sent_by(at);
+            self.delay(at + SECOND, again.clone());
+        }
+        Flush { arrival, reports, again }
+    }
+
+    /// The collector restarted: every node connects anew and sends five minutes of flows again.
+    pub(crate) fn reconnect(&mut self, at: i64) {
+        let again = self.nodes.iter().flat_map(|node| node.sent_by(at)).collect();
+        self.delay(at + SECOND, again);
     }
 
     fn delay(&mut self, arrival: i64, reports: Vec<Report>) {
         self.delayed.entry(arrival).or_default().push(reports);
     }
 
-    /// A new connection sends five minutes of flows again, and the collector counts them again.
-    fn send_again(&mut self, node: usize, flush: &Flush, reconnects: bool) {
-        let sent = &mut self.nodes[node].sent;
-        sent.push_back(flush.clone());
-        while sent.front().is_some_and(|f| f.arrival + RESEND < flush.arrival) {
-            sent.pop_front();
-        }
-        if reconnects {
-            let again = sent.iter().flat_map(|f| f.reports.iter().copied()).collect();
-            self.delay(flush.arrival + SECOND, again);
-        }
+    fn remember(&mut self, node: usize, at: i64, sent: (i64, Vec<Report>)) {
+        let kept = &mut self.nodes[node].sent;
+        kept.retain(|(arrival, _)| arrival + RESEND >= at);
+        kept.push_back(sent);
     }
 
     fn reports(&mut self, ring: &mut Ring, node: usize, from: i64, at: i64) -> Vec<Report> {
@@ -220,7 +237,8 @@ mod tests {
     use super::*;
 
     const START: i64 = 1_767_225_600 * SECOND;
-    const SHAPE: Shape = Shape { seed: 3, nodes: 2, flows_per_second: 40, late_share: 0.0, resend: false };
+    const SHAPE: Shape =
+        Shape { seed: 3, nodes: 2, flows_per_second: 40, late_share: 0.0, resend: false, restart: None };
 
     fn hour() -> (Ring, Vec<Flush>) {
         let (mut ring, mut traffic) = (Ring::new(START / SECOND), Traffic::new(SHAPE, START));

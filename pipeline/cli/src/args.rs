@@ -170,6 +170,9 @@ pub(crate) struct GoldmaneArgs {
     /// Nodes reconnect now and then and send five minutes again, which the collector counts twice
     #[arg(long)]
     pub(crate) resend: bool,
+    /// When the collector restarts, counted from the start: all is forgotten, nodes send five minutes again
+    #[arg(long)]
+    pub(crate) restart_after: Option<Period>,
 }
 
 fn parse_time(text: &str) -> Result<EventTime, String> {

@@ -25,6 +25,7 @@ fn options(args: GoldmaneArgs) -> Options {
         truth: args.truth,
         late_share: args.late_share,
         resend: args.resend,
+        restart_after: args.restart_after,
     }
 }
 
