@@ -36,7 +36,7 @@ pub(crate) struct Learned {
     pub(crate) width: Option<i64>,
     flows: BTreeMap<EventTime, (Span, Known)>,
     marks: BTreeSet<EventTime>,
-    damaged: BTreeSet<EventTime>,
+    gaps: Vec<Span>,
 }
 
 impl Learned {
@@ -70,9 +70,7 @@ impl Learned {
                 self.add(logged.position, flows.span, flows.purpose, flows.payload)?;
             }
             // A bucket found damaged was settled then; another look would find the same damage.
-            Entry::Gap(gap) => {
-                self.damaged.insert(gap.span.start);
-            }
+            Entry::Gap(gap) => self.gaps.push(gap.span),
         }
         Ok(())
     }
@@ -95,7 +93,8 @@ impl Learned {
     /// Buckets of this width that are wholly in the log, those without flows included.
     pub(crate) fn buckets(mut self, width: i64) -> BTreeMap<EventTime, Known> {
         self.flows.retain(|_, (span, _)| span.micros() == width);
-        let starts = self.marks.iter().map(|mark| mark.plus(-width)).filter(|start| !self.damaged.contains(start));
+        let is_damaged = |start: EventTime| self.gaps.iter().any(|gap| (gap.start..gap.end).contains(&start));
+        let starts = self.marks.iter().map(|mark| mark.plus(-width)).filter(|start| !is_damaged(*start));
         starts.map(|start| (start, self.flows.remove(&start).map_or(Known::EMPTY, |(_, known)| known))).collect()
     }
 }

@@ -43,6 +43,14 @@ pub(crate) struct Overdue {
     pub(crate) oldest: i64,
 }
 
+/// Looks that can no longer be made.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lapsed {
+    pub(crate) looks: usize,
+    /// Buckets that were never looked at again, as few spans as hold them.
+    pub(crate) unseen: Vec<Span>,
+}
+
 /// Plans the reading of one collector.
 #[derive(Debug)]
 pub(crate) struct Planner {
@@ -101,10 +109,24 @@ impl Planner {
         }
     }
 
-    /// Gives up the looks at buckets that the collector no longer has, and says how many those were.
-    pub(crate) fn lapse(&mut self, now: EventTime) -> usize {
+    /// Gives up the looks at buckets that the collector no longer has.
+    pub(crate) fn lapse(&mut self, now: EventTime) -> Lapsed {
         let held = self.looks.split_off(&self.oldest(now));
-        std::mem::replace(&mut self.looks, held).len()
+        let given_up = std::mem::replace(&mut self.looks, held);
+        let mut lapsed = Lapsed { looks: given_up.len(), unseen: Vec::new() };
+        for (start, _) in given_up.into_iter().filter(|(_, look)| *look == EARLY_LOOK) {
+            let bucket = self.bucket(start);
+            match lapsed.unseen.last_mut().filter(|span| span.end == bucket.start) {
+                Some(span) => span.end = bucket.end,
+                None => lapsed.unseen.push(bucket),
+            }
+        }
+        lapsed
+    }
+
+    /// Whether a first reading of the bucket at `now` shows what the first look would.
+    pub(crate) const fn reads_as_look(&self, bucket: EventTime, now: EventTime) -> bool {
+        self.age(bucket, now) >= EARLY_LOOK
     }
 
     /// The looks that should have been made by now.
@@ -257,8 +279,10 @@ mod tests {
         p.settled(at(9_000));
         assert_eq!(p.next(at(9_990)), Action::Reconcile(span(9_015, 9_030)));
         p.passed(at(20_010));
-        assert_eq!(p.lapse(at(20_000)), 2);
-        assert_eq!(p.lapse(at(20_000)), 0);
+        p.recall(at(9_060), 1);
+        let lapsed = p.lapse(at(20_000));
+        assert_eq!(lapsed, Lapsed { looks: 3, unseen: vec![span(9_015, 9_030)] });
+        assert_eq!(p.lapse(at(20_000)), Lapsed::default());
         assert_eq!(p.next(at(20_000)), Action::WaitUntil(at(20_085)));
     }
 
@@ -278,6 +302,15 @@ mod tests {
         assert_eq!(p.next(at(13_000)), Action::Reconcile(span(12_570, 12_585)));
         p.look_again(at(12_570), at(13_000));
         assert_eq!(p.next(at(13_000)), Action::WaitUntil(at(13_065)));
+    }
+
+    #[test]
+    fn buckets_never_looked_at_again_lapse_as_few_spans() {
+        let mut p = planner(Begin::Latest, Some(9_990), 10_000);
+        for start in [9_000, 9_015, 9_030, 9_060] {
+            p.recall(at(start), 0);
+        }
+        assert_eq!(p.lapse(at(20_000)).unseen, [span(9_000, 9_045), span(9_060, 9_075)]);
     }
 
     #[test]

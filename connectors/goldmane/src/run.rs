@@ -39,7 +39,8 @@ impl Run<'_> {
                 self.renew_clock().await?;
             }
             let now = self.clock.now(local);
-            self.tell_looks(now);
+            self.lapse(now).await?;
+            self.tell_overdue(now);
             match self.planner.next(now) {
                 Action::WaitUntil(moment) => self.wait(moment.0.saturating_sub(now.0)).await,
                 Action::Forget(span) => self.forget(span).await?,
@@ -49,9 +50,21 @@ impl Run<'_> {
         }
     }
 
-    fn tell_looks(&mut self, now: EventTime) {
+    /// Gives up looks that came too late. What was never looked at again may lack what came late to it.
+    async fn lapse(&mut self, now: EventTime) -> Result<()> {
+        let lapsed = self.planner.lapse(now);
+        self.source.metrics.lapsed_looks.inc_by(lapsed.looks as u64);
+        for span in lapsed.unseen {
+            let detail = "the collector no longer held these buckets when what came late to them could be read";
+            self.log.append(vec![gap(span, "collector_forgot", detail)]).await?;
+            tracing::warn!(from = %span.start, to = %span.end, "buckets were forgotten before a later look");
+            self.source.metrics.gaps.inc();
+        }
+        Ok(())
+    }
+
+    fn tell_overdue(&self, now: EventTime) {
         let metrics = &self.source.metrics;
-        metrics.lapsed_looks.inc_by(self.planner.lapse(now) as u64);
         let overdue = self.planner.overdue(now);
         metrics.overdue_looks.set(overdue.looks as i64);
         metrics.oldest_overdue_look.set(overdue.oldest as f64 / 1e6);
@@ -86,6 +99,7 @@ impl Run<'_> {
     }
 
     async fn sweep(&mut self, bucket: Span, urgent: bool) -> Result<()> {
+        let reads_as_look = self.planner.reads_as_look(bucket.start, self.clock.now(Instant::now()));
         // Expired meanwhile: the planner will say so.
         let Some(pages) = self.read(bucket, urgent).await? else { return Ok(()) };
         let digest = Digest::of(&pages)?;
@@ -95,6 +109,9 @@ impl Run<'_> {
         if self.in_doubt(bucket, digest.rows).await? {
             entries.push(gap(bucket, "collector_restarted", "the collector restarted before this bucket was read"));
             self.source.metrics.gaps.inc();
+        }
+        if reads_as_look {
+            entries.push(self.flows(bucket, Purpose::Correction, Bytes::new()));
         }
         entries.push(progress(bucket.end));
         let first = self.log.append(entries).await?;
