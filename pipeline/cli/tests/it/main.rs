@@ -3,6 +3,7 @@
 use std::process::{Child, Command};
 
 mod bytes;
+mod collector_trouble;
 mod demo;
 mod lab;
 mod lost_log;
