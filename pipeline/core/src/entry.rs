@@ -69,7 +69,8 @@ pub enum Encoding {
 pub enum Purpose {
     /// The first report of these flows.
     Report,
-    /// Only what a later look at the same interval showed on top of the report.
+    /// Only what a later look at the same interval showed on top of the report; without flows it says
+    /// that the look was made.
     Correction,
 }
 
