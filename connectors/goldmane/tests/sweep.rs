@@ -369,3 +369,44 @@ async fn a_collector_that_is_away_is_an_outside_fault_worth_retrying() {
     assert_eq!((error.domain, error.retry), (catchment_core::Domain::External, catchment_core::Retry::Backoff));
     assert!(error.message.contains(&address), "{}", error.message);
 }
+
+#[tokio::test]
+async fn looks_that_starve_and_looks_that_lapse_are_shown() {
+    let collector = Collector::new(WIDTH);
+    let (first, stop) = (collector.bucket(20), collector.bucket(15));
+    collector.put(first, "web", 5);
+    let address = format!("http://{}", collector.serve().await);
+    let log = log_up_to(first).await;
+    run_until(config(&address), &log, log.until_progress(stop)).await;
+
+    // The first look at these buckets is overdue by now, while newer ones are read first.
+    collector.state().skew = 10 * WIDTH;
+    collector.put(now() / WIDTH * WIDTH + 9 * WIDTH, "clock", 1);
+    let mut registry = Registry::default();
+    let mut source = GoldmaneSource::new(config(&address), &mut registry).expect("a valid configuration");
+    let page = || {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("a string takes everything");
+        text
+    };
+    let value = |name: &str| -> f64 {
+        let page = page();
+        let line = page.lines().find_map(|line| line.strip_prefix(&format!("goldmane_{name} ")));
+        line.expect("registered").parse().expect("a number")
+    };
+    let shown = async {
+        while value("overdue_looks") == 0.0 || value("oldest_overdue_look_seconds") == 0.0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        collector.state().skew = 300 * WIDTH;
+        collector.state().buckets.clear();
+        while value("lapsed_looks_total") == 0.0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        result = source.run(&log) => panic!("the source ended: {result:?}"),
+        () = shown => {}
+        () = tokio::time::sleep(Duration::from_mins(2)) => panic!("not shown:\n{}", page()),
+    }
+}

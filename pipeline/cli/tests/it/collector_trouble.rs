@@ -141,7 +141,7 @@ impl Lab {
         let until = EventTime::from_secs(until).to_rfc3339();
         let is_judged = |row: &Value| row["window_end"].as_str().is_none_or(|end| end <= until.as_str());
         let rows: Vec<Value> = lines(&self.file("rows.jsonl")).filter(is_judged).collect();
-        let text: String = rows.iter().map(|row| format!("{row}\n")).collect();
+        let text = rows.iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
         fs::write(self.file("judged.jsonl"), text).expect("written");
         let verdict = judge(&self.file("truth.ndjson"), &self.file("judged.jsonl")).expect("both are readable");
         (verdict, rows.iter().filter(|row| row["dataset"] == "gaps").map(Gap::of).collect())
