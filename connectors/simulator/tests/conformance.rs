@@ -135,11 +135,11 @@ impl Place<'_> {
     }
 
     /// Only what this vector pushed.
-    fn filter(&self, ask: &Ask) -> Option<Filter> {
+    fn filter(&self, ask: &Ask) -> Filter {
         let names = |names: &[String]| names.iter().map(|name| text(name)).collect();
         let source_namespaces = vec![text(&self.namespace)];
         let (source_names, dest_names) = (names(&ask.sources), names(&ask.dests));
-        Some(Filter { source_names, source_namespaces, dest_names, ..Filter::default() })
+        Filter { source_names, source_namespaces, dest_names, ..Filter::default() }
     }
 
     /// Asks until the answer is right or patience ends.
@@ -163,7 +163,7 @@ impl Place<'_> {
             page: ask.page,
             page_size: ask.size,
             sort_by: ask.sort.iter().map(sort).collect(),
-            filter: self.filter(ask),
+            filter: Some(self.filter(ask)),
             ..FlowListRequest::default()
         };
         let answer = FlowsClient::new(self.channel().await).list(request).await;
@@ -176,7 +176,8 @@ impl Place<'_> {
 
     async fn stream(&self, ask: &Ask) -> Result<(), String> {
         let start_time_gte = self.base + ask.from;
-        let request = FlowStreamRequest { start_time_gte, filter: self.filter(ask), ..FlowStreamRequest::default() };
+        let request =
+            FlowStreamRequest { start_time_gte, filter: Some(self.filter(ask)), ..FlowStreamRequest::default() };
         let mut client = FlowsClient::new(self.channel().await);
         let mut sent = client.stream(request).await.map_err(|status| status.to_string())?.into_inner();
         let mut answer = FlowListResult::default();
@@ -251,13 +252,12 @@ async fn a_collector_answers_as_the_vectors_say() {
         ..Options::default()
     };
     let simulated = serve(options).await.expect("a simulated collector");
-    let (endpoint, which) = match real() {
-        Some(endpoint) => (endpoint, "the REAL collector that CATCHMENT_GOLDMANE names"),
-        None => {
-            let address = format!("http://{}", simulated.local_addr());
-            let which = "the SIMULATED collector; a real one was NOT asked: set CATCHMENT_GOLDMANE=host:port";
-            (Endpoint::from_shared(address).expect("an address"), which)
-        }
+    let (endpoint, which) = if let Some(endpoint) = real() {
+        (endpoint, "the REAL collector that CATCHMENT_GOLDMANE names")
+    } else {
+        let address = format!("http://{}", simulated.local_addr());
+        let which = "the SIMULATED collector; a real one was NOT asked: set CATCHMENT_GOLDMANE=host:port";
+        (Endpoint::from_shared(address).expect("an address"), which)
     };
     let vectors: Vec<Vector> = serde_json::from_str(VECTORS).expect("vectors");
     // Straight to the descriptor: the harness hides what print macros of a passing test say.
