@@ -1,7 +1,8 @@
 //! The words every other crate of Catchment speaks.
 //!
 //! [`entry`] is what a source writes to the log, [`key`] and [`row`] are what the stages make of
-//! it, [`epoch`] is what a sink publishes, [`source`] and [`sink`] are the two doors.
+//! it, [`epoch`] is what a sink publishes, [`source`] and [`sink`] are the two doors. [`knowledge`] is what a cluster says
+//! of itself.
 //!
 //! This crate does no IO, starts no task and knows neither tokio nor arrow.
 
@@ -11,6 +12,7 @@ pub mod epoch;
 pub mod error;
 pub mod json;
 pub mod key;
+pub mod knowledge;
 pub mod row;
 pub mod sink;
 pub mod source;
