@@ -2,9 +2,19 @@
 //!
 //! Every type is trimmed to the fields that Catchment reads; unknown fields are ignored, and a list or map that is absent
 //! or `null` is empty, so objects of any release and from any tool can be read. [`policy`] holds the objects that decide
-//! what may talk to whom.
+//! what may talk to whom, [`workload`] those that say what runs where. An [`Object`] is one of any kind, a [`Change`] what
+//! became of one, and [`News`] what a cluster tells over time.
 
+mod change;
+mod object;
 pub mod policy;
+mod storage;
+mod text;
+pub mod workload;
+
+pub use change::{Change, ChangeError, Coverage, News};
+pub use object::{CALICO, CALICO_STORAGE, Key, Kind, Object, ObjectError};
+pub use text::Text;
 
 use std::collections::BTreeMap;
 
