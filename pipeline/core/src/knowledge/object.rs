@@ -242,14 +242,20 @@ impl Object {
             kind: String,
         }
         let head: Head = serde_json::from_str(json)?;
-        if head.api_version.is_empty() || head.kind.is_empty() {
-            return Err(ObjectError::Nameless);
-        }
-        let kind = Kind::named(&head.api_version, &head.kind);
-        kind.map(|kind| Self::of_kind(kind, group_of(&head.api_version), json)).transpose()
+        Self::named(&head.api_version, &head.kind, json)
     }
 
-    /// Reads an object of `kind` that was served under `group`: items of a list need not say what they are.
+    /// Reads an object that `api_version` and `name` of its kind describe: items of a list need not say what they are.
+    /// `None` if it is of a kind that is not read.
+    pub fn named(api_version: &str, name: &str, json: &str) -> Result<Option<Self>, ObjectError> {
+        if api_version.is_empty() || name.is_empty() {
+            return Err(ObjectError::Nameless);
+        }
+        let kind = Kind::named(api_version, name);
+        kind.map(|kind| Self::of_kind(kind, group_of(api_version), json)).transpose()
+    }
+
+    /// Reads an object of `kind` that was served under `group`.
     pub fn of_kind(kind: Kind, group: &str, json: &str) -> Result<Self, ObjectError> {
         let shape = |fault| ObjectError::Shape { kind: kind.name(), fault };
         let object = if group == CALICO_STORAGE {
