@@ -1,7 +1,7 @@
 # The menu: CI calls these same names. `make` alone lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help setup build fmt lint test test-kafka test-s3 test-goldmane test-ledger fuzz demo bench docs clean
+.PHONY: help setup build fmt lint test test-kafka test-s3 test-goldmane test-cluster test-ledger fuzz demo bench docs clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
@@ -26,7 +26,7 @@ lint: ## Check formatting and run clippy, warnings are errors
 test: ## Formatting, clippy, every test, and the sinks against a real Kafka and a real S3 server
 	tools/setup.sh build
 	$(MAKE) --no-print-directory lint
-	env -u CI -u CATCHMENT_TEST_KAFKA -u CATCHMENT_TEST_S3 -u CATCHMENT_GOLDMANE cargo test --workspace
+	env -u CI -u CATCHMENT_TEST_KAFKA -u CATCHMENT_TEST_S3 -u CATCHMENT_GOLDMANE -u CATCHMENT_TEST_CLUSTER cargo test --workspace
 	tools/tiers.sh kafka s3
 
 test-kafka: ## The Kafka tests against a real broker (needs java and mvn)
@@ -38,6 +38,9 @@ test-s3: ## The object store tests against a real S3 server (needs go)
 test-goldmane: ## What a real collector answers, at CATCHMENT_GOLDMANE=host:port that nobody else reads
 	@[ -n "$$CATCHMENT_GOLDMANE" ] || { echo "tier goldmane DID NOT RUN: set CATCHMENT_GOLDMANE=host:port" >&2; exit 3; }
 	cargo test -p catchment-simulator --test conformance
+
+test-cluster: ## The Kubernetes tests against real API servers, built once in some minutes (needs go)
+	tools/tier.sh cluster
 
 test-ledger: ## What is published against the truth, over Kafka and S3 (needs java, mvn, go, kcat and python3)
 	tools/ledger.sh

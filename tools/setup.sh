@@ -13,6 +13,12 @@ want() { # COMMAND-OR-FILE PACKAGE
     command -v "$1" >/dev/null || [ -e "$1" ] || missing+=("$2")
 }
 
+go_is_new_enough() { # the one of the distribution
+    local version
+    version=$(apt-cache policy golang-go 2>/dev/null | sed -n 's/ *Candidate: //p')
+    [ -n "$version" ] && dpkg --compare-versions "${version#*:}" ge 1.21
+}
+
 case ${1:-} in
     build | all) ;;
     *)
@@ -29,14 +35,16 @@ want perl perl
 want pkg-config pkg-config
 want /usr/include/zlib.h zlib1g-dev
 if [ "$1" = all ]; then
-    # The Kafka tier starts a broker on Java; versitygw of the S3 tier is built with Go 1.24 or
-    # newer, which not every release packages: install it from go.dev.
+    # The Kafka tier starts a broker on Java; the servers of the S3 and the cluster tier are built with Go. From 1.21 on it
+    # fetches the release that a module asks for; where the distribution has an older one, install it from go.dev.
+    command -v go >/dev/null || ! go_is_new_enough || missing+=(golang-go)
     want java default-jdk-headless
     want mvn maven
     want kcat kcat
     # The feature kafka-tls.
     want /usr/include/openssl/ssl.h libssl-dev
     want curl curl
+    want openssl openssl
     # Distributions part the venv module from the rest of Python.
     python3 -c "import ensurepip" 2>/dev/null || missing+=(python3-venv)
 fi
