@@ -108,7 +108,7 @@ impl Run {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), wait).await.expect("it comes");
+        tokio::time::timeout(Duration::from_mins(1), wait).await.expect("it comes");
     }
 
     fn asked(&self) -> Vec<String> {

@@ -17,7 +17,7 @@ const PODS: usize = 20_000;
 const KUBECONFIG: &str = "CATCHMENT_TEST_KUBECONFIG";
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes minutes: cargo test --release -p catchment-kubernetes --test cluster -- --ignored plant"]
+#[ignore = "takes minutes"]
 async fn plant_and_measure() {
     let Some(server) = Server::start("scale") else { return };
     let planter = Planter::new(&server).await;
