@@ -9,13 +9,18 @@ use crate::support::server::Server;
 use crate::support::shop::{NODES, Shop};
 use crate::support::watched::{OF_KUBERNETES, Watched, newest};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_changed_while_the_way_was_cut_is_told_change_by_change_without_a_new_list() {
-    let Some(server) = Server::start("cut") else { return };
-    let planter = Planter::new(&server).await;
+/// A connector that has seen everything, and a way to it that can be cut.
+async fn through_a_link(server: &Server) -> (Planter, Link, Watched) {
     let link = Link::to(server.port()).await;
     let mut watched = Watched::start(server.kubeconfig_through("admin", link.port)).await;
     watched.until_synced(OF_KUBERNETES).await;
+    (Planter::new(server).await, link, watched)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changed_while_the_way_was_cut_is_told_change_by_change_without_a_new_list() {
+    let Some(server) = Server::start("cut") else { return };
+    let (planter, link, mut watched) = through_a_link(&server).await;
     let mut shop = Shop::open(&planter).await;
     let set = shop.revise("r1").await;
     shop.start(&set, 60, &NODES).await;
@@ -60,10 +65,7 @@ async fn a_server_that_starts_again_is_followed_on_and_every_kind_is_up_to_date_
 #[tokio::test(flavor = "multi_thread")]
 async fn after_the_server_forgot_the_past_nothing_old_stays_and_what_vanished_is_gone() {
     let Some(server) = Server::start("forget") else { return };
-    let planter = Planter::new(&server).await;
-    let link = Link::to(server.port()).await;
-    let mut watched = Watched::start(server.kubeconfig_through("admin", link.port)).await;
-    watched.until_synced(OF_KUBERNETES).await;
+    let (planter, link, mut watched) = through_a_link(&server).await;
     let mut shop = Shop::open(&planter).await;
     let set = shop.revise("r1").await;
     shop.start(&set, 60, &NODES).await;

@@ -9,12 +9,17 @@ const PODS: &str = "/api/v1/namespaces/shop/pods";
 /// Names of the nodes.
 pub(crate) const NODES: [&str; 3] = ["node-1", "node-2", "node-3"];
 
-/// Pods by revision, as they are now.
+/// A pod that is there.
+struct Running {
+    pod: Value,
+    address: String,
+}
+
+/// The pods of a deployment, the oldest first.
 pub(crate) struct Shop<'a> {
     planter: &'a Planter,
-    /// Pods that are there: number and object.
-    pods: Vec<(usize, Value)>,
-    /// Addresses that are free, the one that was freed first at the end.
+    pods: Vec<Running>,
+    /// Addresses that are free, the next one at the end.
     addresses: Vec<String>,
     planted: usize,
 }
@@ -52,27 +57,28 @@ impl<'a> Shop<'a> {
 
     /// Starts pods of a replica set on the nodes in turn: created, bound, running, ready.
     pub(crate) async fn start(&mut self, set: &Value, count: usize, nodes: &[&str]) {
-        let numbers: Vec<_> = (self.planted..self.planted + count).collect();
+        let numbers = self.planted..self.planted + count;
         self.planted += count;
-        let addresses: Vec<_> = numbers.iter().map(|_| self.addresses.pop().expect("enough addresses")).collect();
-        let planter = self.planter;
-        together(numbers.iter().zip(&addresses).map(|(&n, ip)| run(planter, set, n, nodes[n % nodes.len()], ip))).await;
-        self.pods.extend(numbers.into_iter().map(|number| (number, pod(set, number, ""))));
+        let mut started: Vec<Running> = Vec::with_capacity(count);
+        for number in numbers {
+            let address = self.addresses.pop().expect("enough addresses");
+            started.push(Running { pod: pod(set, number, nodes[number % nodes.len()]), address });
+        }
+        together(started.iter().map(|one| run(self.planter, one))).await;
+        self.pods.extend(started);
     }
 
     /// Ends the `count` oldest pods: asked to end, ended, gone. Their addresses are free again.
     pub(crate) async fn stop(&mut self, count: usize) {
-        let pods: Vec<_> = self.pods.drain(..count).collect();
+        let stopped: Vec<_> = self.pods.drain(..count).collect();
         let planter = self.planter;
-        together(pods.iter().map(|(_, pod)| async move {
+        together(stopped.iter().map(|Running { pod, .. }| async move {
             planter.end(&path(pod)).await;
             planter.change(&format!("{}/status", path(pod)), json!({"status": {"phase": "Succeeded"}})).await;
             planter.delete(&path(pod), &named(pod)).await;
         }))
         .await;
-        for (number, _) in pods {
-            self.addresses.insert(0, address(number));
-        }
+        self.addresses.extend(stopped.into_iter().map(|one| one.address));
     }
 
     /// A node is lost: nobody hears of its pods any more, and after a while they are taken for gone.
@@ -80,20 +86,16 @@ impl<'a> Shop<'a> {
         let not_ready = json!([{"type": "Ready", "status": "Unknown", "lastTransitionTime": "2026-01-01T01:00:00Z"}]);
         let status = json!({"status": {"conditions": not_ready}});
         self.planter.change(&format!("/api/v1/nodes/{node}/status"), status).await;
-        let here = |number: &usize| NODES[number % NODES.len()] == node;
-        let (lost, kept) = std::mem::take(&mut self.pods).into_iter().partition(|(number, _)| here(number));
+        let here = |one: &Running| one.pod["spec"]["nodeName"] == node;
+        let (lost, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.pods).into_iter().partition(here);
         self.pods = kept;
-        let lost: Vec<(usize, Value)> = lost;
         let planter = self.planter;
-        together(lost.iter().map(|(_, pod)| async move { planter.delete(&path(pod), &named(pod)).await })).await;
-        planter
-            .delete(
-                &format!("/api/v1/nodes/{node}"),
-                &json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}}),
-            )
-            .await;
-        self.addresses.extend(lost.iter().map(|(number, _)| address(*number)));
-        lost.len()
+        together(lost.iter().map(|one| async move { planter.delete(&path(&one.pod), &named(&one.pod)).await })).await;
+        let gone = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}});
+        planter.delete(&format!("/api/v1/nodes/{node}"), &gone).await;
+        let lost_pods = lost.len();
+        self.addresses.extend(lost.into_iter().map(|one| one.address));
+        lost_pods
     }
 
     pub(crate) fn pods(&self) -> usize {
@@ -101,17 +103,16 @@ impl<'a> Shop<'a> {
     }
 }
 
-async fn run(planter: &Planter, set: &Value, number: usize, node: &str, ip: &str) {
-    let pod = pod(set, number, node);
+async fn run(planter: &Planter, Running { pod, address: ip, .. }: &Running) {
     planter.create(PODS, pod.clone()).await;
-    let status = format!("{}/status", path(&pod));
+    let status = format!("{}/status", path(pod));
     planter.change(&status, json!({"status": {"phase": "Pending"}})).await;
     let running = json!({"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]});
     planter.change(&status, json!({"status": running})).await;
     let ready = json!([{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:01:00Z"}]);
     planter.change(&status, json!({"status": {"conditions": ready}})).await;
     // What is not read is not told.
-    planter.change(&path(&pod), json!({"metadata": {"annotations": {"note": ip}}})).await;
+    planter.change(&path(pod), json!({"metadata": {"annotations": {"note": ip}}})).await;
 }
 
 fn template(revision: &str) -> Value {
@@ -137,8 +138,4 @@ fn path(pod: &Value) -> String {
 
 fn named(pod: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": pod["metadata"]})
-}
-
-fn address(number: usize) -> String {
-    format!("10.244.{}.{}", number % 700 / 250, number % 250 + 1)
 }
