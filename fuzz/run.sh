@@ -14,7 +14,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
     exit 2
 }
 seconds=${FUZZ_SECONDS:-20}
-targets=${FUZZ_TARGETS:-wire goldmane json_flow framing log config}
+targets=${FUZZ_TARGETS:-wire goldmane json_flow framing log selector config}
 
 did_not_run() {
     echo "tier fuzz DID NOT RUN: $1" >&2

@@ -10,6 +10,7 @@ pub mod framing;
 pub mod goldmane;
 pub mod json_flow;
 pub mod log;
+pub mod selector;
 pub mod wire;
 
 /// The configuration belongs to the binary, which nobody depends on, so it is built in here.

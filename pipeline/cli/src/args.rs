@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Simulate(SimulateArgs),
     /// Validate a configuration, connect to everything it names, and say what was found
     Check(ConfigArgs),
+    /// Say which labels a selector matches: labels as JSON objects on standard input, one a line
+    Selector(SelectorArgs),
     /// Print what the datasets look like
     Schema(SchemaArgs),
     /// Print the effective configuration, or the schema of the file
@@ -72,6 +74,20 @@ pub(crate) enum ConfigCommand {
     Print(ConfigArgs),
     /// The JSON Schema of the configuration file, for editors
     Schema,
+}
+
+#[derive(ClapArgs)]
+#[command(after_help = "\
+Examples:
+  echo '{\"app\": \"web\"}' | catchment selector \"app in {'web', 'api'} && !has(retired)\"
+  kubectl get pods -A -o json | jq -c '.items[].metadata.labels // {}' | catchment selector 'has(app)'
+  catchment selector --canonical \"a=='b'&&c notin {'d'}\"")]
+pub(crate) struct SelectorArgs {
+    /// A selector in Calico's language; empty matches everything
+    pub(crate) selector: String,
+    /// Print the selector as Calico writes it, and read nothing
+    #[arg(long)]
+    pub(crate) canonical: bool,
 }
 
 #[derive(ClapArgs)]

@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod run;
 mod schema;
+mod selector;
 mod simulate;
 mod wiring;
 
@@ -41,6 +42,7 @@ fn command(command: Command) -> Result<()> {
         Command::Demo(args) => demo::demo(&args),
         Command::Simulate(args) => simulate::simulate(args.target),
         Command::Check(args) => check::check(&args.config),
+        Command::Selector(args) => selector::selector(&args),
         Command::Schema(args) => schema::schema(&args),
         Command::Config(ConfigCommand::Print(args)) => emit(&Config::load(&args.config)?.print()),
         Command::Config(ConfigCommand::Schema) => emit(&pretty(&Config::schema())),
@@ -51,11 +53,13 @@ fn command(command: Command) -> Result<()> {
 fn emit(text: &str) -> Result<()> {
     use std::io::Write as _;
     match std::io::stdout().write_all(text.as_bytes()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::external("cannot write to standard output").caused_by(e))
-        }
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(output_failed(e)),
         _ => Ok(()),
     }
+}
+
+fn output_failed(e: std::io::Error) -> Error {
+    Error::external("cannot write to standard output").caused_by(e)
 }
 
 fn pretty(value: &serde_json::Value) -> String {

@@ -1,4 +1,5 @@
-//! Decode, normalize, window, conversations: from entries of the log to epochs.
+//! Decode, normalize, window, conversations: from entries of the log to epochs. Beside that line, [`selector`] and
+//! [`policy`] say what the policies of a cluster mean.
 //!
 //! Everything here is pure, synchronous and deterministic: no clock, no IO, no task. [`Folder`]
 //! reads the log in order and decides what closes when; [`Shard`]s do the work per record, each with
@@ -19,6 +20,7 @@ mod limits;
 mod merge;
 mod normalize;
 mod record;
+pub mod selector;
 mod shard;
 mod window;
 
