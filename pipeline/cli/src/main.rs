@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     match command(Args::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(e) if catchment_files::is_closed_output(&e) => ExitCode::SUCCESS,
+        Err(e) if catchment_files::is_closed_output(&e) || is_closed_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("error: {}", e.chain());
             ExitCode::from(if e.domain == Domain::User { 2 } else { 1 })
@@ -58,8 +58,16 @@ fn emit(text: &str) -> Result<()> {
     }
 }
 
+const OUTPUT_FAILED: &str = "cannot write to standard output";
+
 fn output_failed(e: std::io::Error) -> Error {
-    Error::external("cannot write to standard output").caused_by(e)
+    Error::external(OUTPUT_FAILED).caused_by(e)
+}
+
+/// Whether the reader of standard output has gone away.
+fn is_closed_pipe(e: &Error) -> bool {
+    let cause = e.source.as_ref().and_then(|source| source.downcast_ref::<std::io::Error>());
+    e.message == OUTPUT_FAILED && cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn pretty(value: &serde_json::Value) -> String {

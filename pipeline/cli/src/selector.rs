@@ -4,15 +4,14 @@ use std::io::{BufRead as _, BufReader, BufWriter, Read, Write};
 
 use catchment_core::knowledge::LabelMap;
 use catchment_core::{Error, Result};
-use catchment_stages::selector::Selector;
+use catchment_stages::selector::{Selector, SelectorError};
 
 use crate::args::SelectorArgs;
 
 pub(crate) fn selector(args: &SelectorArgs) -> Result<()> {
     let text = &args.selector;
-    let selector: Selector = text.parse().map_err(|e: catchment_stages::selector::SelectorError| {
-        Error::user(format!("this is no selector:\n{}", e.pointed(text)))
-    })?;
+    let selector: Selector =
+        text.parse().map_err(|e: SelectorError| Error::user(format!("this is no selector:\n{}", e.pointed(text))))?;
     if args.canonical {
         return crate::emit(&format!("{selector}\n"));
     }

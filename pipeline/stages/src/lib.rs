@@ -19,6 +19,7 @@ mod key_table;
 mod limits;
 mod merge;
 mod normalize;
+pub mod policy;
 mod record;
 pub mod selector;
 mod shard;

@@ -25,7 +25,8 @@ pub use kubernetes::{Subject, calico_text};
 pub use near::Term;
 pub use parse::SelectorError;
 
-/// A parsed selector. Printing gives the canonical form, as Calico prints it; it parses to an equal selector.
+/// A parsed selector. Printing gives the canonical form, as Calico prints it. It parses to an equal selector, but for
+/// `!(!x)`: Calico prints that as `!!x`, and reads that as `x`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Selector {
     root: Expr,
@@ -64,6 +65,19 @@ impl Selector {
     /// Matches everything.
     pub fn all() -> Self {
         Self { root: Expr::All }
+    }
+
+    /// The label has this value.
+    pub fn equal(key: &str, value: &str) -> Self {
+        Self { root: Expr::Value(key.to_owned(), ValueOp::Equal, value.to_owned()) }
+    }
+
+    /// The label has one of these values.
+    pub fn one_of(key: &str, values: &[String]) -> Self {
+        let mut values = values.to_vec();
+        values.sort_unstable();
+        values.dedup();
+        Self { root: Expr::Set(key.to_owned(), SetOp::In, values) }
     }
 
     /// Whether `labels` match. `global()` matches everything, as in Calico: only a rule's namespace selector gives it a

@@ -1,0 +1,73 @@
+//! The endpoints of a cluster, and which of them a selector matches.
+
+use std::collections::HashMap;
+
+use super::endpoint::Endpoint;
+use super::label_index::LabelIndex;
+use crate::selector::{Anchor, Selector};
+
+/// Endpoints by their labels. A change costs time in proportion to the labels of one endpoint.
+#[derive(Debug, Default)]
+pub struct EndpointIndex {
+    endpoints: Vec<Option<Endpoint>>,
+    free: Vec<usize>,
+    places: HashMap<String, usize>,
+    labelled: LabelIndex<usize>,
+}
+
+impl EndpointIndex {
+    /// Adds an endpoint or replaces the one of the same `key`, which is any text that tells endpoints apart.
+    pub fn set(&mut self, key: &str, endpoint: Endpoint) {
+        self.remove(key);
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.endpoints.push(None);
+            self.endpoints.len() - 1
+        });
+        for (label, value) in &endpoint.labels {
+            self.labelled.insert(label, Some(value), place);
+            self.labelled.insert(label, None, place);
+        }
+        self.places.insert(key.to_owned(), place);
+        self.endpoints[place] = Some(endpoint);
+    }
+
+    /// Removes and returns the endpoint of `key`.
+    pub fn remove(&mut self, key: &str) -> Option<Endpoint> {
+        let place = self.places.remove(key)?;
+        let endpoint = self.endpoints[place].take()?;
+        for (label, value) in &endpoint.labels {
+            self.labelled.remove(label, Some(value), place);
+            self.labelled.remove(label, None, place);
+        }
+        self.free.push(place);
+        Some(endpoint)
+    }
+
+    /// The endpoint of `key`.
+    pub fn get(&self, key: &str) -> Option<&Endpoint> {
+        self.places.get(key).and_then(|place| self.endpoints[*place].as_ref())
+    }
+
+    /// All endpoints, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.iter().flatten()
+    }
+
+    /// The endpoints that `selector` matches, in no order.
+    pub fn matching(&self, selector: &Selector) -> Vec<&Endpoint> {
+        let Some(anchors) = selector.anchors() else {
+            return self.iter().filter(|endpoint| selector.matches(&endpoint.labels)).collect();
+        };
+        let mut places = Vec::new();
+        for anchor in anchors {
+            match anchor {
+                Anchor::Value(key, value) => places.extend(self.labelled.of_value(key, value)),
+                Anchor::Key(key) => places.extend(self.labelled.of_key(key)),
+            }
+        }
+        places.sort_unstable();
+        places.dedup();
+        let found = places.into_iter().filter_map(|place| self.endpoints[place].as_ref());
+        found.filter(|endpoint| selector.matches(&endpoint.labels)).collect()
+    }
+}
