@@ -6,6 +6,7 @@
 
 #![allow(clippy::print_stdout, reason = "tables are what this crate is for")]
 
+pub mod cluster;
 pub mod input;
 pub mod measure;
 pub mod reference;
