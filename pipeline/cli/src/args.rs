@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Check(ConfigArgs),
     /// Say which labels a selector matches: labels as JSON objects on standard input, one a line
     Selector(SelectorArgs),
+    /// Explain by the policies of a cluster why one end may talk to another, or why not
+    Why(WhyArgs),
     /// Print what the datasets look like
     Schema(SchemaArgs),
     /// Print the effective configuration, or the schema of the file
@@ -88,6 +90,38 @@ pub(crate) struct SelectorArgs {
     /// Print the selector as Calico writes it, and read nothing
     #[arg(long)]
     pub(crate) canonical: bool,
+}
+
+#[derive(ClapArgs)]
+#[command(after_help = "\
+Examples:
+  kubectl get namespaces,serviceaccounts,pods,services,endpointslices,networkpolicies,\\
+    tiers.projectcalico.org,globalnetworkpolicies.projectcalico.org,networkpolicies.projectcalico.org \\
+    -A -o yaml > state.yaml
+  catchment why shop/web-7d4b-x2x9p shop/db-0:5432 --snapshot state.yaml
+  catchment why 203.0.113.9 'shop/web-7d4b-*:443' --snapshot state.yaml -o json
+  catchment why shop/web-7d4b-x2x9p 203.0.113.9:53/udp --snapshot state.yaml")]
+pub(crate) struct WhyArgs {
+    /// The source: namespace/pod, an address, or hostendpoint:name
+    pub(crate) source: String,
+    /// The destination in the same words, with a port: :8080, :53/udp or :icmp
+    pub(crate) destination: String,
+    /// Objects of the cluster as kubectl prints them, YAML or JSON: a file or a pattern; repeatable
+    #[arg(long, required = true, value_name = "FILE")]
+    pub(crate) snapshot: Vec<String>,
+    /// How to print the answer
+    #[arg(long, short, value_enum, default_value_t = OutputFormat::Table)]
+    pub(crate) output: OutputFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// For people
+    Table,
+    /// For scripts
+    Json,
+    /// For people and scripts
+    Yaml,
 }
 
 #[derive(ClapArgs)]

@@ -8,6 +8,7 @@ mod run;
 mod schema;
 mod selector;
 mod simulate;
+mod why;
 mod wiring;
 
 use std::io::IsTerminal as _;
@@ -42,6 +43,7 @@ fn command(command: Command) -> Result<()> {
         Command::Demo(args) => demo::demo(&args),
         Command::Simulate(args) => simulate::simulate(args.target),
         Command::Check(args) => check::check(&args.config),
+        Command::Why(args) => why::why(&args),
         Command::Selector(args) => selector::selector(&args),
         Command::Schema(args) => schema::schema(&args),
         Command::Config(ConfigCommand::Print(args)) => emit(&Config::load(&args.config)?.print()),

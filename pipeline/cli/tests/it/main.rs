@@ -1,6 +1,7 @@
 //! Tests over the whole: what no single crate can see.
 
-use std::process::{Child, Command};
+use std::io::Write as _;
+use std::process::{Child, Command, Output, Stdio};
 
 mod bytes;
 mod collector_trouble;
@@ -8,6 +9,7 @@ mod demo;
 mod lab;
 mod lost_log;
 mod pages;
+mod policies;
 mod run_files;
 mod stalled_sink;
 mod tidy;
@@ -15,6 +17,20 @@ mod tidy;
 /// The binary under test.
 fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_catchment"))
+}
+
+/// What the binary says to `input`.
+fn catchment(args: &[&str], input: &str) -> Output {
+    let mut child = binary()
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    // One that refuses its arguments may be gone before it is written to.
+    let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
+    child.wait_with_output().expect("the binary ends")
 }
 
 /// Ends the process when the test ends, however it does.

@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
-use crate::{Running, binary};
+use crate::{Running, binary, catchment};
 
 /// One flow in each of the three shapes, and a line that is none.
 const FLOWS: &str = r#"{"Key":{"source_name":"web-7d4b-*","source_namespace":"shop","source_type":1,"dest_name":"pvt","dest_namespace":"-","dest_type":4,"dest_port":443,"proto":"TCP","reporter":1,"action":1,"policies":{"enforced_policies":[{"kind":9,"name":"kns.shop","action":1}]}},"start_time":1767225600,"end_time":1767225615,"source_labels":["app=web"],"packets_in":3,"packets_out":4,"num_connections_live":2}
@@ -13,18 +13,6 @@ const FLOWS: &str = r#"{"Key":{"source_name":"web-7d4b-*","source_namespace":"sh
 {"id":"7","flow":{"Key":{"sourceName":"web-7d4b-*","sourceNamespace":"shop","sourceType":"WorkloadEndpoint","destName":"api-*","destNamespace":"shop","destType":"WorkloadEndpoint","destPort":"8080","proto":"tcp","reporter":"Dst","action":"Deny","policies":{"enforcedPolicies":[{"kind":"EndOfTier","tier":"default","action":"Deny","ruleIndex":"-1","trigger":{"kind":"NetworkPolicy","namespace":"shop","name":"deny","tier":"default"}}]}},"startTime":"1767225600","endTime":"1767225615","packetsIn":"5"}}
 {"broken":
 "#;
-
-fn catchment(args: &[&str], input: &str) -> Output {
-    let mut child = binary()
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary starts");
-    child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("the binary reads its input");
-    child.wait_with_output().expect("the binary ends")
-}
 
 fn rows(output: &Output) -> Vec<Value> {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -98,7 +98,7 @@ impl Converted {
         match entities.and_then(|entities| Ok((entities, ports_of_peers(ports)?))) {
             Ok((entities, ports)) => self.combine(direction, index, Action::Allow, &entities, &ports),
             Err(problem) => {
-                self.problems.push(format!("{}: {problem}: the rule allows nothing", place(direction, index)))
+                self.problems.push(format!("{}: {problem}: the rule allows nothing", place(direction, index)));
             }
         }
     }

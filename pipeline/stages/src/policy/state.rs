@@ -101,6 +101,17 @@ impl State {
         host.unwrap_or_else(|| Endpoint::address(&address.to_string(), vec![address]))
     }
 
+    /// Namespace and name of the service that listens on an address. Policies see what is behind it instead.
+    pub fn service_at(&self, address: IpAddr) -> Option<(&str, &str)> {
+        self.of_kind(Kind::Service).find_map(|object| match object {
+            Object::Service(service) => {
+                let listens = service.spec.cluster_ips.iter().any(|ip| ip.parse() == Ok(address));
+                listens.then_some((service.metadata.namespace.as_str(), service.metadata.name.as_str()))
+            }
+            _ => None,
+        })
+    }
+
     /// Network sets, and services if any object tells of them. Made anew by every call.
     pub fn surroundings(&self) -> Surroundings {
         let namespaced = self.of_kind(Kind::NetworkSet).filter_map(|object| match object {
@@ -242,6 +253,8 @@ mod tests {
             json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
                 "metadata": {"namespace": "shop", "name": "db-x", "labels": {"kubernetes.io/service-name": "db"}},
                 "endpoints": [{"addresses": ["10.0.0.2"]}], "ports": [{"port": 8080}]}),
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": "db"},
+                "spec": {"clusterIPs": ["10.96.0.7"]}}),
             json!({"apiVersion": "projectcalico.org/v3", "kind": "NetworkSet",
                 "metadata": {"namespace": "shop", "name": "s", "labels": {"role": "office"}}, "spec": {"nets": ["203.0.113.0/24"]}}),
             json!({"apiVersion": "projectcalico.org/v3", "kind": "HostEndpoint",
@@ -271,6 +284,8 @@ mod tests {
         assert_eq!(owner("10.0.0.2").title(), "shop/db");
         assert_eq!((owner("192.168.0.1").title(), owner("192.168.0.1").kind), ("n1".into(), EndpointKind::Host));
         assert_eq!(owner("203.0.113.9").kind, EndpointKind::Address);
+        assert_eq!(state.service_at("10.96.0.7".parse().unwrap()), Some(("shop", "db")));
+        assert_eq!(state.service_at("10.0.0.2".parse().unwrap()), None);
     }
 
     #[test]

@@ -26,19 +26,21 @@ fn pod(name: &str, own: &[(&str, &str)]) -> Endpoint {
     .into()
 }
 
-fn kubernetes(name: &str, spec: Value) -> Compiled {
+fn kubernetes(name: &str, spec: &Value) -> Compiled {
     Compiled::from(&read::<api::KubernetesNetworkPolicy>(
         json!({"metadata": {"name": name, "namespace": "shop"}, "spec": spec}),
     ))
 }
 
-fn global(name: &str, spec: Value) -> Compiled {
+fn global(name: &str, spec: &Value) -> Compiled {
     Compiled::from(&read::<api::GlobalNetworkPolicy>(json!({"metadata": {"name": name}, "spec": spec})))
 }
 
 fn set(policies: Vec<Compiled>) -> PolicySet {
     let mut set = PolicySet::default();
-    policies.into_iter().for_each(|policy| set.set_policy(policy));
+    for policy in policies {
+        set.set_policy(policy);
+    }
     set
 }
 
@@ -74,7 +76,7 @@ fn a_workload_bears_the_labels_of_its_namespace_and_account() {
 fn rules_of_kubernetes_are_numbered_by_protocol_and_peer() {
     let policy = kubernetes(
         "p",
-        json!({
+        &json!({
             "podSelector": {}, "policyTypes": ["Ingress"],
             "ingress": [
                 {"from": [{"podSelector": {}}, {"namespaceSelector": {}}],
@@ -100,7 +102,7 @@ fn rules_of_kubernetes_are_numbered_by_protocol_and_peer() {
 fn the_chain_names_what_decides_and_the_rule_that_came_nearest() {
     let policies = set(vec![kubernetes(
         "allow-web",
-        json!({
+        &json!({
             "podSelector": {"matchLabels": {"app": "db"}}, "policyTypes": ["Ingress"],
             "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "web"}}}], "ports": [{"port": "http"}]}],
         }),
@@ -126,7 +128,7 @@ fn the_chain_names_what_decides_and_the_rule_that_came_nearest() {
 
 #[test]
 fn a_policy_that_misses_by_a_slip_is_named() {
-    let policies = set(vec![kubernetes("p", json!({"podSelector": {"matchLabels": {"app": "databse"}}}))]);
+    let policies = set(vec![kubernetes("p", &json!({"podSelector": {"matchLabels": {"app": "databse"}}}))]);
     let found = explained(&policies, &pod("web-0", &[]), &pod("db-0", &[("app", "database")]), 80);
     let [miss] = &found.ingress.near_policies[..] else { panic!("{:?}", found.ingress.near_policies) };
     assert_eq!((miss.policy.name.as_str(), miss.term.resembles.as_deref()), ("p", Some("app=database")));
@@ -151,12 +153,12 @@ fn a_staged_policy_decides_nothing_and_tells_what_it_would() {
         ("Ignore", &deny, false),
         ("Delete", &json!({}), false),
     ] {
-        let policies = set(vec![global("p", allow.clone()), staged("p", action, spec.clone())]);
+        let policies = set(vec![global("p", &allow), staged("p", action, spec.clone())]);
         let found = explained(&policies, &web, &database, 80);
         let [effect] = &found.ingress.staged[..] else { panic!("{action}: {:?}", found.ingress.staged) };
         assert_eq!((found.verdict, effect.changes), (Verdict::Allow, changes), "{action} {spec}");
     }
-    let policies = set(vec![global("p", deny), staged("p", "Delete", json!({}))]);
+    let policies = set(vec![global("p", &deny), staged("p", "Delete", json!({}))]);
     let found = explained(&policies, &web, &database, 80);
     assert_eq!((found.verdict, found.ingress.staged[0].preview.verdict), (Verdict::Deny, Verdict::Allow));
 }
@@ -169,7 +171,7 @@ fn what_is_not_known_is_no_verdict_unless_it_makes_no_difference() {
             "http" => rule["http"] = value,
             field => rule["source"][field] = value,
         }
-        global("p", json!({"selector": "all()", "ingress": [rule], "types": ["Ingress"]}))
+        global("p", &json!({"selector": "all()", "ingress": [rule], "types": ["Ingress"]}))
     };
     let (hidden, database) = (Endpoint::address("PRIVATE NETWORK", Vec::new()), pod("db-0", &[]));
     for (field, value) in [
@@ -181,7 +183,7 @@ fn what_is_not_known_is_no_verdict_unless_it_makes_no_difference() {
     ] {
         let found = explained(&set(vec![rule(field, value.clone())]), &hidden, &database, 80);
         assert_eq!(found.ingress.verdict, Verdict::Unknown, "{field}");
-        let deny = global("z", json!({"selector": "all()", "ingress": [{"action": "Allow"}]}));
+        let deny = global("z", &json!({"selector": "all()", "ingress": [{"action": "Allow"}]}));
         let found = explained(&set(vec![rule(field, value), deny]), &hidden, &database, 80);
         assert_eq!(found.ingress.verdict, Verdict::Allow, "{field}: allowed either way");
     }
@@ -206,12 +208,12 @@ fn policies_of_host_endpoints_are_asked_before_all_tiers() {
         let rule = json!({"action": action, "protocol": "TCP", "destination": {"ports": ports}});
         let mut spec = json!({"selector": "has(role)", "ingress": [rule], "applyOnForward": true});
         spec[flag] = json!(true);
-        global(name, spec)
+        global(name, &spec)
     };
     let policies = set(vec![
         stage("untracked", "doNotTrack", "Allow", &[1]),
         stage("early", "preDNAT", "Deny", &[1, 2]),
-        global("normal", json!({"selector": "has(role)", "ingress": [{"action": "Allow"}]})),
+        global("normal", &json!({"selector": "has(role)", "ingress": [{"action": "Allow"}]})),
     ]);
     let verdict = |port| explained(&policies, &web, &host(&[]), port).ingress.verdict;
     assert_eq!((verdict(1), verdict(2), verdict(3)), (Verdict::Allow, Verdict::Deny, Verdict::Allow));
@@ -230,7 +232,7 @@ fn policies_of_host_endpoints_are_asked_before_all_tiers() {
 
 #[test]
 fn policies_of_a_tier_that_is_not_known_are_not_asked() {
-    let policy = global("p", json!({"tier": "security", "selector": "all()", "ingress": [{"action": "Deny"}]}));
+    let policy = global("p", &json!({"tier": "security", "selector": "all()", "ingress": [{"action": "Deny"}]}));
     let mut policies = set(vec![policy.clone()]);
     let (web, database) = (pod("web-0", &[]), pod("db-0", &[]));
     assert_eq!(explained(&policies, &web, &database, 80).verdict, Verdict::Allow);
@@ -247,7 +249,7 @@ fn policies_of_a_tier_that_is_not_known_are_not_asked() {
 fn what_cannot_be_converted_fails_closed_and_is_told() {
     let policy = kubernetes(
         "p",
-        json!({"podSelector": {}, "ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/99"}}]}, {"ports": [{"port": 9, "endPort": 8}]}]}),
+        &json!({"podSelector": {}, "ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/99"}}]}, {"ports": [{"port": 9, "endPort": 8}]}]}),
     );
     assert_eq!((policy.problems.len(), policy.origin(Direction::Ingress, 0)), (2, None));
 
@@ -266,7 +268,7 @@ fn what_cannot_be_converted_fails_closed_and_is_told() {
 
 #[test]
 fn a_policy_whose_selector_is_none_selects_nothing_and_is_told() {
-    let policies = set(vec![global("p", json!({"selector": "app = 'x'", "ingress": [{"action": "Deny"}]}))]);
+    let policies = set(vec![global("p", &json!({"selector": "app = 'x'", "ingress": [{"action": "Deny"}]}))]);
     assert_eq!(explained(&policies, &pod("a", &[]), &pod("b", &[]), 80).verdict, Verdict::Allow);
     assert!(policies.problems().into_values().next().unwrap()[0].contains("at byte 4"));
 }

@@ -92,10 +92,8 @@ pub(super) fn walk(walk: &Walk<'_>) -> Walked {
     }
     let (profile, action) = profile(walk.endpoint);
     if may.pass {
-        match action {
-            Some(action) => may.add(action),
-            None => (may.allow, may.deny) = (true, true),
-        }
+        may.allow |= action != Some(Action::Deny);
+        may.deny |= action != Some(Action::Allow);
     }
     let verdict = match (may.allow, may.deny) {
         (true, false) => Verdict::Allow,

@@ -42,6 +42,15 @@ const LONGEST_KEY: usize = 512;
 /// Parentheses within each other; the API holds selectors to 1,024 characters, and this to a part of the stack.
 const DEEPEST: usize = 200;
 
+/// Operators with one value, and the words they are made of.
+const OPERATORS: [(&[&str], ValueOp); 5] = [
+    (&["=="], ValueOp::Equal),
+    (&["!="], ValueOp::NotEqual),
+    (&["contains"], ValueOp::Contains),
+    (&["starts", "with"], ValueOp::StartsWith),
+    (&["ends", "with"], ValueOp::EndsWith),
+];
+
 pub(super) fn parse(text: &str) -> Result<Expr, SelectorError> {
     let mut parser = Parser { text, at: 0, depth: 0 };
     parser.skip_blank();
@@ -173,13 +182,6 @@ impl<'a> Parser<'a> {
         if self.take_words(&["in"]) {
             return Ok(Expr::Set(key, SetOp::In, self.set()?));
         }
-        const OPERATORS: [(&[&str], ValueOp); 5] = [
-            (&["=="], ValueOp::Equal),
-            (&["!="], ValueOp::NotEqual),
-            (&["contains"], ValueOp::Contains),
-            (&["starts", "with"], ValueOp::StartsWith),
-            (&["ends", "with"], ValueOp::EndsWith),
-        ];
         for (words, op) in OPERATORS {
             if self.take_words(words) {
                 return match self.string()? {

@@ -1,6 +1,8 @@
 //! The policy model against an evaluator that shares no code with it and knows no index, no conversion and no selectors
 //! in text: 10,000 random clusters.
 
+#![allow(clippy::unwrap_used, reason = "every module here is part of a test")]
+
 mod draw;
 mod judge;
 mod world;
@@ -149,7 +151,7 @@ struct Traffic {
     connection: Connection,
 }
 
-fn compare(seed: u64, world: &World, policies: &PolicySet, traffic: &Traffic, seen: &mut Seen) {
+fn compare(seed: u64, world: &World, policies: &PolicySet, traffic: &Traffic, met: &mut Seen) {
     let ends: [Endpoint; 2] = [world.endpoint(&traffic.source), world.endpoint(&traffic.destination)];
     let found: Explanation = explain(policies, &world.surroundings(), &ends[0], &ends[1], &traffic.connection);
     for (chain, direction) in [(&found.egress, Direction::Egress), (&found.ingress, Direction::Ingress)] {
@@ -178,7 +180,7 @@ fn compare(seed: u64, world: &World, policies: &PolicySet, traffic: &Traffic, se
             assert_eq!(pending.verdict, outcome.verdict, "pending, {}", context());
             assert!(same_decision(&side, &pending.decided_by, &outcome), "pending by {outcome:?}, {}", context());
         }
-        seen.chain(chain);
+        met.chain(chain);
     }
 }
 

@@ -268,7 +268,7 @@ impl Policy {
 }
 
 impl PeerRule {
-    fn json(&self, list: &str) -> Value {
+    fn json(&self, peers_under: &str) -> Value {
         let peers = self.peers.iter().map(|peer| match peer {
             Peer::Pods(pods, namespaces) => {
                 let mut peer = json!({});
@@ -296,7 +296,7 @@ impl PeerRule {
             }
             json
         });
-        json!({list: peers, "ports": ports.collect::<Vec<_>>()})
+        json!({peers_under: peers, "ports": ports.collect::<Vec<_>>()})
     }
 
     fn cluster_json(&self, list: &str) -> Value {
@@ -320,6 +320,9 @@ impl PeerRule {
         json!({"action": self.action, list: peers, "protocols": ports.collect::<Vec<_>>()})
     }
 }
+
+/// Namespace, name, and pods behind it with a port.
+pub(crate) type Service = (&'static str, &'static str, Vec<(usize, u16)>);
 
 pub(crate) type Pairs = Vec<(&'static str, &'static str)>;
 
@@ -359,8 +362,7 @@ pub(crate) struct World {
     pub(crate) pods: Vec<Pod>,
     pub(crate) host: Host,
     pub(crate) sets: Vec<Set>,
-    /// Namespace, name, and pods behind it with a port.
-    pub(crate) services: Vec<(&'static str, &'static str, Vec<(usize, u16)>)>,
+    pub(crate) services: Vec<Service>,
     /// Name, order, default action.
     pub(crate) tiers: Vec<(&'static str, Option<f64>, &'static str)>,
     pub(crate) policies: Vec<Policy>,
