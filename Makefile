@@ -1,7 +1,7 @@
 # The menu: CI calls these same names. `make` alone lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help setup build fmt lint test test-kafka test-s3 test-goldmane test-cluster test-ledger fuzz demo bench docs clean
+.PHONY: help setup build fmt lint test test-kafka test-s3 test-goldmane test-cluster test-faults test-ledger fuzz demo bench docs clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
@@ -44,6 +44,9 @@ test-cluster: ## The Kubernetes tests against real API servers, built once in so
 
 test-ledger: ## What is published against the truth, over Kafka and S3 (needs java, mvn, go, kcat and python3)
 	tools/ledger.sh
+
+test-faults: ## The same rows whatever fails: process, broker, store, disk (needs what test-ledger needs)
+	tools/faults.sh
 
 fuzz: ## Every decoder against its oracle, FUZZ_SECONDS (20) each, on the stable compiler
 	fuzz/run.sh

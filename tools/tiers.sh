@@ -2,6 +2,7 @@
 # Runs tiers of tests that need more than cargo: real servers, other compiler flags.
 #
 #   tiers.sh [kafka] [s3] [cluster] [ledger] [fuzz]
+#   tiers.sh [kafka] [s3] [ledger] [faults] [fuzz]
 #
 # A tier that lacks a tool is named as not run; in CI that fails the whole at its end. Every other
 # failure does at once.
@@ -14,6 +15,8 @@ for tier in "$@"; do
     case $tier in
         kafka | s3 | cluster) tools/tier.sh "$tier" || code=$? ;;
         ledger) tools/ledger.sh || code=$? ;;
+        kafka | s3) tools/tier.sh "$tier" || code=$? ;;
+        ledger | faults) "tools/$tier.sh" || code=$? ;;
         fuzz) fuzz/run.sh || code=$? ;;
         *)
             sed -n 's/^#   //p' "${BASH_SOURCE[0]}" >&2

@@ -106,15 +106,14 @@ def rows_of(rows: Path, dataset: str, columns: dict[str, str]) -> str:
     return f"(SELECT {nothing}) WHERE false"
 
 
-class Judge:
-    """A database with the ledger and what was published."""
+class Rows:
+    """A database of published rows, which compares them with each other."""
 
-    def __init__(self, truth: Path, until: str) -> None:
+    def __init__(self, until: str = "infinity") -> None:
         self.db = duckdb.connect()
         self.db.execute("SET TimeZone = 'UTC'")
         self.db.execute(f"SET VARIABLE until = TIMESTAMPTZ '{until}'")
         self.faults = 0
-        self.load_truth(truth)
 
     def value(self, sql: str) -> int:
         return int(self.db.execute(sql).fetchone()[0] or 0)
@@ -136,6 +135,51 @@ class Judge:
             self.faults += 1
             print(f"{name} holds {found} {what} to compare, at least {least} expected", file=sys.stderr)
 
+    def load_rows(self, name: str, rows: Path) -> None:
+        """Views over the rows that are judged, with the columns as the JSON Schemas name and order them."""
+        for dataset, (identity, scope) in DATASETS.items():
+            columns = columns_of(dataset)
+            cast = ", ".join(f'CAST("{column}" AS {kind}) AS "{column}"' for column, kind in columns.items())
+            self.db.execute(f"""CREATE VIEW {name}_{dataset} AS
+                SELECT * FROM (SELECT {cast} FROM {rows_of(rows, dataset, columns)})
+                WHERE {scope.replace('$until', "getvariable('until')")}""")
+            self.refuse(
+                f"rows of {dataset} are in {name} more than once",
+                f"SELECT {identity}, count(*) AS times FROM {name}_{dataset} GROUP BY ALL HAVING count(*) > 1",
+            )
+
+    def compare_rows(self, names: list[str]) -> None:
+        """Prints the number of rows, and compares all with the first."""
+        for dataset in DATASETS:
+            counts = [self.value(f"SELECT count(*) FROM {name}_{dataset}") for name in names]
+            differ = sum(self.compare_dataset(names[0], name, dataset) for name in names[1:])
+            told = "".join(f"  {name} {count:>8}" for name, count in zip(names, counts))
+            print(f"rows of {dataset:13}{told}" + (f"  {differ} differ" if len(names) > 1 else ""))
+
+    def compare_dataset(self, one: str, other: str, dataset: str) -> int:
+        def hashed(name: str) -> str:
+            return f"SELECT hash(r) AS h, count(*) AS n FROM {name}_{dataset} AS r GROUP BY h"
+
+        self.db.execute(f"""CREATE OR REPLACE TABLE odd AS SELECT h, coalesce(a.n, 0) AS a, coalesce(b.n, 0) AS b
+            FROM ({hashed(one)}) a FULL JOIN ({hashed(other)}) b USING (h) WHERE a.n IS DISTINCT FROM b.n""")
+        if self.value("SELECT count(*) FROM odd") == 0:
+            return 0
+        return sum(
+            self.refuse(
+                f"rows of {dataset} are in {there} only",
+                f"SELECT r.* FROM {there}_{dataset} AS r JOIN odd ON hash(r) = h AND {more}",
+            )
+            for there, more in ((one, "a > b"), (other, "b > a"))
+        )
+
+
+class Judge(Rows):
+    """A database with the ledger and what was published."""
+
+    def __init__(self, truth: Path, until: str) -> None:
+        super().__init__(until)
+        self.load_truth(truth)
+
     def load_truth(self, path: Path) -> None:
         """Tables `ledger`, with a row for every key and bucket, and `keys`, with each key as rows have it."""
         numbers = dict.fromkeys(["bucket_start", *SUMS, LIVE, "flows"], "BIGINT")
@@ -155,19 +199,6 @@ class Judge:
             (SELECT hash("key") AS key_id, from_json({text}, '{json.dumps(LEDGER_KEY)}') AS k
              FROM (SELECT DISTINCT "key" FROM {lines} WHERE "key" IS NOT NULL))""")
         self.refuse("keys of the ledger are one and the same", "SELECT k FROM keys GROUP BY k HAVING count(*) > 1")
-
-    def load_rows(self, name: str, rows: Path) -> None:
-        """Views over the rows that are judged, with the columns as the JSON Schemas name and order them."""
-        for dataset, (identity, scope) in DATASETS.items():
-            columns = columns_of(dataset)
-            cast = ", ".join(f'CAST("{column}" AS {kind}) AS "{column}"' for column, kind in columns.items())
-            self.db.execute(f"""CREATE VIEW {name}_{dataset} AS
-                SELECT * FROM (SELECT {cast} FROM {rows_of(rows, dataset, columns)})
-                WHERE {scope.replace('$until', "getvariable('until')")}""")
-            self.refuse(
-                f"rows of {dataset} are in {name} more than once",
-                f"SELECT {identity}, count(*) AS times FROM {name}_{dataset} GROUP BY ALL HAVING count(*) > 1",
-            )
 
     def fold(self, name: str) -> None:
         """Tables `_windows`; `_ids`, the keys by flow_id; and of the whole windows `_published`, the rows of flows, and
@@ -246,30 +277,6 @@ class Judge:
         print(
             f"{name}: records {on_time} in windows + {late} late + {rejects} rejected {'=' if balanced else '!='} "
             f"{truth} in the ledger + {again} handed out again because they had grown"
-        )
-
-    def compare_rows(self, names: list[str]) -> None:
-        """Prints the number of rows, and compares all with the first."""
-        for dataset in DATASETS:
-            counts = [self.value(f"SELECT count(*) FROM {name}_{dataset}") for name in names]
-            differ = sum(self.compare_dataset(names[0], name, dataset) for name in names[1:])
-            told = "".join(f"  {name} {count:>8}" for name, count in zip(names, counts))
-            print(f"rows of {dataset:13}{told}" + (f"  {differ} differ" if len(names) > 1 else ""))
-
-    def compare_dataset(self, one: str, other: str, dataset: str) -> int:
-        def hashed(name: str) -> str:
-            return f"SELECT hash(r) AS h, count(*) AS n FROM {name}_{dataset} AS r GROUP BY h"
-
-        self.db.execute(f"""CREATE OR REPLACE TABLE odd AS SELECT h, coalesce(a.n, 0) AS a, coalesce(b.n, 0) AS b
-            FROM ({hashed(one)}) a FULL JOIN ({hashed(other)}) b USING (h) WHERE a.n IS DISTINCT FROM b.n""")
-        if self.value("SELECT count(*) FROM odd") == 0:
-            return 0
-        return sum(
-            self.refuse(
-                f"rows of {dataset} are in {there} only",
-                f"SELECT r.* FROM {there}_{dataset} AS r JOIN odd ON hash(r) = h AND {more}",
-            )
-            for there, more in ((one, "a > b"), (other, "b > a"))
         )
 
 

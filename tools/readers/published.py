@@ -24,14 +24,14 @@ DATASETS = ["flows", "conversations", "late", "rejects", "gaps"]
 POLL_SECONDS = 3
 
 
-def kcat(broker: str, dataset: str, *options: str) -> list[str]:
-    topic = ["-b", broker, "-t", f"catchment.{dataset}.v1", "-X", "isolation.level=read_committed"]
+def kcat(broker: str, dataset: str, *options: str, prefix: str = "catchment") -> list[str]:
+    topic = ["-b", broker, "-t", f"{prefix}.{dataset}.v1", "-X", "isolation.level=read_committed"]
     return ["kcat", "-C", *topic, "-e", "-q", *options]
 
 
-def newest_in_kafka(broker: str) -> str:
+def newest_in_kafka(broker: str, prefix: str = "catchment") -> str:
     """The newest bucket of the last late rows."""
-    read = subprocess.run(kcat(broker, "late", "-o", "-200"), capture_output=True, timeout=60)
+    read = subprocess.run(kcat(broker, "late", "-o", "-200", prefix=prefix), capture_output=True, timeout=60)
     return max((json.loads(line)["bucket_start"] for line in read.stdout.splitlines()), default="")
 
 
@@ -67,11 +67,11 @@ def wait(broker: str, store: S3FileSystem, root: str, until: str, seconds: float
         time.sleep(POLL_SECONDS)
 
 
-def fetch(broker: str, store: S3FileSystem, root: str, folder: Path) -> int:
+def fetch(broker: str, store: S3FileSystem, root: str, folder: Path, prefix: str = "catchment") -> int:
     (folder / "kafka").mkdir(parents=True)
     for dataset in DATASETS:
         with open(folder / "kafka" / f"{dataset}.jsonl", "wb") as out:
-            subprocess.run(kcat(broker, dataset), stdout=out, check=True)
+            subprocess.run(kcat(broker, dataset, prefix=prefix), stdout=out, check=True)
     copy_files(root, str(folder / "parquet"), source_filesystem=store, destination_filesystem=LocalFileSystem())
     return 0
 
