@@ -3,7 +3,7 @@
 # broker and a real S3 server, each killed, frozen or made to fail; every cell is compared row by row with an
 # undisturbed run, which is compared with the simulated cluster's ledger.
 #
-#   [FAULTS_FLOWS=3000000] [FAULTS_KILLS=50] [FAULTS_STOPS=10] [FAULTS_SEED=…] [FAULTS_ONLY="kill zombie"] faults.sh
+#   [FAULTS_SIZE=small|full] [FAULTS_SEED=…] [FAULTS_ONLY="kill zombie"] [FAULTS_RECORD=yes] faults.sh
 #
 # With FAULTS_RECORD=yes the table is written to docs/reliability.md. A seed that is printed replays the moments of the
 # kills. What a failed run leaves is kept in target/faults until the next one.
@@ -21,9 +21,16 @@ did_not_run() {
     exit 3
 }
 
-for tool in cargo curl kcat; do
+for tool in cargo cc curl kcat; do
     command -v "$tool" >/dev/null || did_not_run "$tool"
 done
+case ${FAULTS_SIZE:-small} in
+small | full) ;;
+*)
+    echo "FAULTS_SIZE is $FAULTS_SIZE; it is small or full" >&2
+    exit 2
+    ;;
+esac
 python=$(tools/readers/python.sh) || {
     code=$?
     [ "$code" = 3 ] && did_not_run "python3 or its venv module"
@@ -34,6 +41,8 @@ target=${CARGO_TARGET_DIR:-target}
 rm -rf "$target/faults"
 mkdir -p "$target/faults"
 cargo build --release --quiet -p catchment
+export FAULTS_CLOCK_LIBRARY=$target/faults/clock.so
+cc -O2 -shared -fPIC -o "$FAULTS_CLOCK_LIBRARY" tools/faults/clock.c
 # The environment wins over an endpoint that is configured.
 unset AWS_ENDPOINT_URL AWS_ENDPOINT_URL_S3 AWS_SESSION_TOKEN
 export AWS_ACCESS_KEY_ID=testkey AWS_SECRET_ACCESS_KEY=testsecret

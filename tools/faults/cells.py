@@ -1,30 +1,24 @@
 """The faults. Each cell is told what it did in the table."""
 
-import os
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
+import live
 import proxy
 from bounded import Failed, wait_for
-from lab import NOTHING, Cell, after, judge_truth, rows_of
+from clock import SteppedClock
+from lab import NOTHING, Cell, rows_of
 from process import Process
-from published import newest_in_kafka, newest_in_store
 
-BROKER_KILLS = 5
-FROZEN_SECONDS = 40
 STORE_FAULT_SECONDS = 10
 # Behind the first slots of the Parquet sink.
 STORE_FAULT_UPLOAD = 10
 DROPPED_UPLOADS = 6
 FENCED_SECONDS = 150
-# A fault of the disk: full for this long, on a disk of this size, with a cluster of this size and speed. It is over
-# before the first bucket is six minutes old: a second look that is missed is made up for only after 55 minutes.
-FULL_SECONDS, DISK_MIB, LIVE_FLOWS, LIVE_SPEED, LIVE_MINUTES = 6, 512, 100, 12, 10
+# An object store refuses requests whose time is more than 15 minutes off its own.
+CLOCK_STEPS = (600, -600, 0)
 
 
 def moments(cell: Cell, count: int) -> Iterator[tuple[bool, float]]:
@@ -65,7 +59,7 @@ def one_pass(cell: Cell, left: list[tuple[bool, float]], interrupt: Callable[[Pr
 
 
 def killed(cell: Cell) -> str:
-    return interrupted(cell, cell.lab.settings.kills, Process.kill)
+    return interrupted(cell, cell.lab.settings.size.kills, Process.kill)
 
 
 def stopped(cell: Cell) -> str:
@@ -76,7 +70,7 @@ def stopped(cell: Cell) -> str:
         wait_for("the listener", 30, lambda: process.must_run() or process.metrics(), 0.01)
         took.append(process.stop())
 
-    did = interrupted(cell, cell.lab.settings.stops, stop)
+    did = interrupted(cell, cell.lab.settings.size.stops, stop)
     return f"{did}; code 0 within {max(took):.1f} s"
 
 
@@ -85,16 +79,17 @@ def kafka_rows(process: Process) -> dict[str, int]:
 
 
 def broker_killed(cell: Cell) -> str:
+    kills = cell.lab.settings.size.broker_kills
     cell.copy_spool()
     process = cell.start()
-    for number in range(1, BROKER_KILLS + 1):
-        cell.wait_for_share(process, "kafka", number / (BROKER_KILLS + 2))
+    for number in range(1, kills + 1):
+        cell.wait_for_share(process, "kafka", number / (kills + 2))
         cell.lab.broker.kill()
         before, ended = kafka_rows(process), time.monotonic()
         cell.lab.broker.start()
         cell.must_recover(process, ended, before)
     cell.finish(process)
-    return f"{BROKER_KILLS} times"
+    return f"{kills} times"
 
 
 def broker_frozen(cell: Cell) -> str:
@@ -103,16 +98,17 @@ def broker_frozen(cell: Cell) -> str:
     cell.wait_for_share(process, "kafka", 1 / 3)
     cell.lab.broker.freeze()
     before = kafka_rows(process)
-    time.sleep(FROZEN_SECONDS)
+    time.sleep(cell.lab.settings.size.frozen_seconds)
     cell.lab.broker.thaw()
     cell.must_recover(process, time.monotonic(), before)
     cell.finish(process)
-    return f"for {FROZEN_SECONDS} s"
+    return f"for {cell.lab.settings.size.frozen_seconds} s"
 
 
 def store_fault(cell: Cell, fault: proxy.Fault, last: Callable[[], object]) -> None:
     """Publishes through a proxy that turns against its client until `last` returns."""
-    between = proxy.Proxy(cell.lab.store.address, fault, STORE_FAULT_UPLOAD)
+    between = proxy.Proxy(cell.lab.store.address)
+    between.arm(fault, STORE_FAULT_UPLOAD)
     cell.endpoint = f"http://127.0.0.1:{between.port}"
     cell.copy_spool()
     try:
@@ -134,8 +130,8 @@ def store_refusing(cell: Cell) -> str:
 
 def store_hanging(cell: Cell) -> str:
     store = cell.lab.store
-    store_fault(cell, proxy.Hanging(store.freeze, store.thaw), lambda: time.sleep(FROZEN_SECONDS))
-    return f"for {FROZEN_SECONDS} s"
+    store_fault(cell, proxy.Hanging(store.freeze, store.thaw), lambda: time.sleep(cell.lab.settings.size.frozen_seconds))
+    return f"for {cell.lab.settings.size.frozen_seconds} s"
 
 
 def store_answering(cell: Cell) -> str:
@@ -166,58 +162,18 @@ def zombie(cell: Cell) -> str:
     return "the zombie ended with code 1 and said why"
 
 
-@contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "catchment-faults", str(folder)], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def fill(path: Path) -> None:
-    """Takes all that is left."""
-    with open(path, "wb", buffering=0) as ballast:
-        try:
-            while ballast.write(bytes(1 << 20)):
-                pass
-        except OSError:
-            pass
-
-
-def disk_full(cell: Cell) -> str:
-    """Here a live cluster takes the place of the recorded log: what is read while there is no room must not be lost."""
-    with small_disk(cell.folder / "disk") as disk:
-        simulator = cell.lab.simulate(cell.collector, cell.folder, LIVE_FLOWS, LIVE_SPEED)
-        process = cell.start(disk)
-        wait_for("the first rows", 180, lambda: process.must_run() or process.durable_rows("kafka"))
-        fill(disk / "ballast")
-        wait_for("a log that cannot be written", 60, lambda: "No space left" in process.log.read_text())
-        time.sleep(FULL_SECONDS)
-        before = rows_of(process)
-        (disk / "ballast").unlink()
-        cell.must_recover(process, time.monotonic(), before)
-        wait_until_looked_at(cell, process)
-        process.stop()
-        simulator.stop()
-    judge_truth(cell.folder / "truth.ndjson", cell.fetch(), LIVE_MINUTES)
-    cell.remove()
-    return f"for {FULL_SECONDS} s; rows and gaps equal the ledger"
-
-
-def wait_until_looked_at(cell: Cell, process: Process) -> None:
-    """Until both sinks hold late rows of the last bucket that is judged."""
-    def done() -> bool:
-        process.must_run()
-        kafka = newest_in_kafka(cell.lab.broker.address, cell.name)
-        return min(kafka, newest_in_store(cell.lab.files, cell.root)) >= after(LIVE_MINUTES)
-
-    wait_for("second looks", 400, done, 1)
-
-
-def can_mount() -> bool:
-    return os.geteuid() == 0
+def clock_stepped(cell: Cell) -> str:
+    clock = SteppedClock(cell.folder)
+    cell.environment = clock.environment
+    cell.copy_spool()
+    process = cell.start()
+    for number, seconds in enumerate(CLOCK_STEPS, 1):
+        cell.wait_for_share(process, "kafka", number / (len(CLOCK_STEPS) + 2))
+        before, stepped = rows_of(process), time.monotonic()
+        clock.step(process, seconds)
+        cell.must_recover(process, stepped, before)
+    cell.finish(process)
+    return "to " + ", ".join(f"{seconds:+d} s" for seconds in CLOCK_STEPS)
 
 
 CELLS: dict[str, tuple[str, Callable[[Cell], str]]] = {
@@ -229,6 +185,7 @@ CELLS: dict[str, tuple[str, Callable[[Cell], str]]] = {
     "store-hanging": ("object store stands still (SIGSTOP)", store_hanging),
     "store-answering": ("object store answers 500 and 503", store_answering),
     "store-dropping": ("object store accepts uploads, the answers are lost", store_dropping),
-    "disk-full": ("no room for the log", disk_full),
+    "clock": ("wall clock stepped", clock_stepped),
     "zombie": ("process stands still, a successor takes over", zombie),
+    "live": ("all of these, and no room for the log, with a live cluster", live.run),
 }

@@ -6,8 +6,9 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import Path
 
 import servers
@@ -16,40 +17,46 @@ from check_ledger import DATASETS, Judge, Rows
 from process import Process
 from published import fetch, kcat
 from pyarrow.fs import S3FileSystem
+from simulated import BEFORE, BEFORE_MINUTES, BUCKET_SECONDS, HISTORY_MINUTES, START, Cluster, told
 
 BUCKET = "catchment"
 CLUSTER, SOURCE, SINK = "faults", "calico", "kafka"
-START = datetime(2026, 1, 1, 23, 45, tzinfo=timezone.utc)
 # Judged are the first minutes. The second look at a bucket comes six minutes after its end, and the Parquet sink keeps
 # the rows of a slot back until it is over. The last look, at 55 minutes, is not waited for.
-MINUTES, LOOK_MINUTES, SLOT_MINUTES = 25, 6, 6
+LOOK_MINUTES, SLOT_MINUTES = 6, 6
 MORE_MINUTES = LOOK_MINUTES + SLOT_MINUTES
 # The source spares a collector. It keeps up with this many flows a second of a simulated one, and with this speed.
 RECORDED_PER_SECOND, HIGHEST_SPEED = 14_000, 30
-PUBLISH_SECONDS = 600
+PUBLISH_SECONDS, RECOVERY_SECONDS = 900, 240
 # What a process has made durable when it starts.
 NOTHING = {"kafka": 0, "parquet": 0}
 STEADY_SECONDS = 4
-# A fault may cost what waits in librdkafka's queue and half of all else.
-MEMORY_SHARE, MEMORY_MORE_KIB = 1.5, 64 * 1024
-
-
-def told(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+WATERMARK = "catchment_watermark_seconds"
+# What the configuration reference says: 2 kB for each of twice as many keys and each of two sinks, and beside that what
+# librdkafka may queue and what is on its way to the object store.
+MAX_KEYS, MEMORY_MIB = 100_000, 1024
 
 
 def after(minutes: int) -> str:
     return told(START + timedelta(minutes=minutes))
 
 
-RECORDED_UNTIL = after(MINUTES + SLOT_MINUTES)
+@dataclass
+class Size:
+    """How much of everything."""
+
+    flows: int
+    minutes: int
+    kills: int
+    stops: int
+    broker_kills: int
+    frozen_seconds: int
 
 
 @dataclass
 class Settings:
-    flows: int
-    kills: int
-    stops: int
+    size_name: str
+    size: Size
     seed: int
     catchment: Path
     folder: Path
@@ -57,7 +64,7 @@ class Settings:
 
     @property
     def per_second(self) -> int:
-        return max(1, self.flows // ((MINUTES + MORE_MINUTES) * 60))
+        return max(1, self.size.flows // ((BEFORE_MINUTES + HISTORY_MINUTES + self.size.minutes + MORE_MINUTES) * 60))
 
     @property
     def speed(self) -> float:
@@ -74,10 +81,6 @@ class Undisturbed:
     ends: dict[str, tuple[int, int]] = field(default_factory=dict)
     peak_kib: int = 0
 
-    @property
-    def bound_kib(self) -> int:
-        return int(self.peak_kib * MEMORY_SHARE) + MEMORY_MORE_KIB
-
 
 class Lab:
     def __init__(self, settings: Settings) -> None:
@@ -87,7 +90,7 @@ class Lab:
         self.store = servers.store(self.folder / "s3")
         self.rows = Rows()
         self.undisturbed = Undisturbed()
-        self.recorded = 0
+        self.recorded, self.pushed = 0, 0
 
     def start(self) -> None:
         self.broker.start()
@@ -98,40 +101,61 @@ class Lab:
         self.broker.stop()
         self.store.stop()
 
-    def simulate(self, port: int, folder: Path, per_second: int, speed: float) -> Process:
-        """A cluster that reports until it is stopped."""
-        told_ = ["--listen", f"127.0.0.1:{port}", "--seed", "7", "--nodes", "50", "--late-share", "0.02"]
-        told_ += ["--flows-per-second", str(per_second), "--speed", str(speed), "--start", told(START)]
-        told_ += ["--truth", str(folder / "truth.ndjson")]
-        return Process([str(self.settings.catchment), "simulate", "goldmane", *told_], folder / "simulator.log")
+    def cluster(self, folder: Path, port: int, per_second: int, speed: float) -> Cluster:
+        return Cluster(self.settings.catchment, folder, port, per_second, speed)
 
     def record(self) -> None:
-        """Records the spool: the log that every cell publishes. The sink is cheap and tells how far second looks are."""
+        """Records the spool: the log that every cell publishes. The sink is cheap and tells how far second looks are.
+        Recorded are a few minutes of one cluster, a gap of more than an hour, and then another cluster."""
         folder = self.folder / "recorded"
         folder.mkdir()
-        late, port = folder / "late.jsonl", servers.free_port()
-        simulator = self.simulate(port, folder, self.settings.per_second, self.settings.speed)
+        settings, minutes = self.settings, self.settings.size.minutes
+        late, cluster = folder / "late.jsonl", self.cluster(folder, servers.free_port(), settings.per_second, settings.speed)
         sink = {"type": "jsonl", "path": str(late), "datasets": ["late"]}
-        recorder = self.process(folder, folder / "spool", {"late": sink}, port, "recorder.log")
-        seconds = (MINUTES + MORE_MINUTES) * 60 / self.settings.speed
-        wait_for("the spool", 2 * seconds + 120, lambda: recorder.must_run() or newest_bucket(late) >= RECORDED_UNTIL, 1)
-        self.recorded = flows_logged(recorder)
-        recorder.stop()
-        simulator.stop()
 
-    def process(self, folder: Path, spool: Path, sinks: dict, collector: int, log: str) -> Process:
+        def recorder() -> Process:
+            return self.process(folder, folder / "spool", {"late": sink}, cluster.port, "recorder.log")
+
+        self.recorded = read_before(cluster, recorder)
+        cluster.start()
+        cluster.push_unusable(minutes * 60 // BUCKET_SECONDS)
+        process = recorder()
+        seconds = (minutes + MORE_MINUTES) * 60 / settings.speed
+        until = after(minutes + SLOT_MINUTES)
+        wait_for("the log", 3 * seconds + 120, lambda: process.must_run() or newest_bucket(late) >= until, 1)
+        self.recorded += flows_logged(process)
+        process.stop()
+        cluster.stop()
+        self.pushed = cluster.pushed
+
+    def process(
+        self, folder: Path, spool: Path, sinks: dict, collector: int, log: str, environment: dict[str, str] | None = None
+    ) -> Process:
         """Starts the pipeline. JSON is YAML too."""
         config = {
             "cluster": CLUSTER,
             "spool": {"dir": str(spool)},
-            "sources": {SOURCE: {"type": "goldmane", "address": f"http://127.0.0.1:{collector}"}},
+            "sources": {SOURCE: {"type": "goldmane", "address": f"http://127.0.0.1:{collector}", "begin": "latest"}},
             "sinks": sinks,
+            "limits": {"max_keys": MAX_KEYS},
             "http": {"listen": f"127.0.0.1:{servers.free_port()}"},
         }
         path = folder / f"{log}.yaml"
         path.write_text(json.dumps(config, indent=1))
         command = [str(self.settings.catchment), "run", "--config", str(path)]
-        return Process(command, folder / log, int(config["http"]["listen"].split(":")[1]))
+        return Process(command, folder / log, int(config["http"]["listen"].split(":")[1]), environment)
+
+
+def read_before(cluster: Cluster, reader: Callable[[], Process]) -> int:
+    """Lets a reader read some minutes of a cluster that is never seen again; says how many flows it has logged."""
+    cluster.start_before()
+    process = reader()
+    until = (BEFORE + timedelta(minutes=BEFORE_MINUTES)).timestamp()
+    wait_for("the first minutes", 120, lambda: process.must_run() or min(process.values(WATERMARK), default=0) >= until)
+    flows = flows_logged(process)
+    process.stop()
+    cluster.stop()
+    return flows
 
 
 def flows_logged(recorder: Process) -> int:
@@ -153,12 +177,15 @@ def newest_bucket(late: Path) -> str:
 class Cell:
     """One run over a copy of the spool, with a topic prefix and an S3 prefix of its own."""
 
-    def __init__(self, lab: Lab, name: str, endpoint_port: int | None = None) -> None:
+    def __init__(self, lab: Lab, name: str) -> None:
         self.lab, self.name = lab, name
         self.folder = lab.folder / name
         self.folder.mkdir()
         self.spool = self.folder / "spool"
-        self.endpoint = f"http://127.0.0.1:{endpoint_port or lab.store.port}"
+        self.endpoint = f"http://{lab.store.address}"
+        self.roll = "5m"
+        # A process may be started with a clock of its own.
+        self.environment: dict[str, str] = {}
         # Nobody listens: nothing new is read.
         self.collector = servers.free_port()
         self.processes: list[Process] = []
@@ -182,8 +209,8 @@ class Cell:
         keys = {"access_key_id": os.environ["AWS_ACCESS_KEY_ID"], "secret_access_key": "${AWS_SECRET_ACCESS_KEY}"}
         s3 = {"endpoint": self.endpoint, "region": "us-east-1", "allow_http": True, **keys}
         kafka = {"type": "kafka", "brokers": self.lab.broker.address, "topic_prefix": self.name, "name": SINK}
-        sinks = {"kafka": kafka, "lake": {"type": "parquet", "url": f"s3://{self.root}", "s3": s3}}
-        process = self.lab.process(self.folder, spool or self.spool, sinks, self.collector, log)
+        sinks = {"kafka": kafka, "lake": {"type": "parquet", "url": f"s3://{self.root}", "s3": s3, "roll": self.roll}}
+        process = self.lab.process(self.folder, spool or self.spool, sinks, self.collector, log, self.environment)
         self.processes.append(process)
         return process
 
@@ -212,22 +239,25 @@ class Cell:
         ends = self.ends()
         return all(ends[sink] >= end for sink, end in self.lab.undisturbed.ends.items())
 
-    def recovered(self, process: Process, since: float, before: dict[str, int], seconds: float = 180) -> bool:
+    def recovered(
+        self, process: Process, since: float, before: dict[str, int], over: Callable[[], bool] | None = None
+    ) -> bool:
         """Waits for a durable row of one of these sinks more than before and notes how long that took since the fault's
-        end; no if there is nothing left to publish."""
+        end; no if it is over: there is nothing left to publish."""
+        over = over or self.published
         look_again = time.monotonic() + 3
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + RECOVERY_SECONDS
         while time.monotonic() < deadline:
             process.must_run()
             if any(process.durable_rows(sink) > rows for sink, rows in before.items()):
                 self.recoveries.append(time.monotonic() - since)
                 return True
             if time.monotonic() > look_again:
-                if self.published():
+                if over():
                     return False
                 look_again = time.monotonic() + 3
             time.sleep(0.02)
-        raise Failed(f"no new durable row within {seconds:.0f} s of the fault's end")
+        raise Failed(f"no new durable row within {RECOVERY_SECONDS} s of the fault's end")
 
     def must_recover(self, process: Process, since: float, before: dict[str, int]) -> None:
         if not self.recovered(process, since, before):
@@ -287,7 +317,7 @@ def wait_until_steady(process: Process) -> float:
     def steady() -> bool:
         nonlocal moved, last
         process.must_run()
-        metrics = ("catchment_epochs_total", "catchment_durable_position", "catchment_watermark_seconds")
+        metrics = ("catchment_epochs_total", "catchment_durable_position", WATERMARK)
         now = [process.values(metric) for metric in metrics]
         if now != last:
             moved, last = time.monotonic(), now
@@ -311,18 +341,21 @@ def run_undisturbed(cell: Cell) -> None:
     process.stop()
     result.ends, result.peak_kib = cell.ends(), cell.peak_kib
     rows = cell.fetch()
-    judge_truth(lab.folder / "recorded" / "truth.ndjson", rows, MINUTES)
+    judge_truth(lab.folder / "recorded" / "truth-*.ndjson", rows, lab.settings.size.minutes, lab.pushed)
     keep(lab.rows, rows)
 
 
-def judge_truth(truth: Path, rows: Path, minutes: int) -> None:
-    """Compares the windows of the first minutes with what the cluster really did."""
-    judge = Judge(truth, after(minutes))
+def judge_truth(ledgers: Path, rows: Path, minutes: int, pushed: int) -> None:
+    """Compares the windows of the first minutes with what the clusters really did. All side rows must be there: a
+    comparison of nothing proves nothing."""
+    judge = Judge(ledgers, after(minutes), pushed)
     for sink in ("kafka", "parquet"):
         judge.load_rows(sink, rows / sink)
         judge.judge(sink)
+        judge.explain(sink)
         judge.demand(sink, minutes - 1, "whole windows", f"SELECT count(*) FROM {sink}_windows WHERE whole")
-        judge.demand(sink, 1, "late rows", f"SELECT count(*) FROM {sink}_late")
+        for dataset in ("late", "rejects", "gaps"):
+            judge.demand(sink, 1, f"rows of {dataset}", f"SELECT count(*) FROM {sink}_{dataset}")
     judge.compare_rows(["kafka", "parquet"])
     if judge.faults:
         raise Failed(f"{judge.faults} differences from the ledger")

@@ -22,11 +22,13 @@ class Process:
 
     started: list["Process"] = []
 
-    def __init__(self, arguments: list[str], log: Path, metrics_port: int = 0) -> None:
+    def __init__(
+        self, arguments: list[str], log: Path, metrics_port: int = 0, environment: dict[str, str] | None = None
+    ) -> None:
         self.log, self.port, self.peak_kib = log, metrics_port, 0
         self.begun = time.monotonic()
         with open(log, "ab") as out:
-            self.child = subprocess.Popen(arguments, stdout=out, stderr=out)
+            self.child = subprocess.Popen(arguments, stdout=out, stderr=out, env=os.environ | (environment or {}))
         self.pid = self.child.pid
         Process.started.append(self)
         threading.Thread(target=self.watch_memory, daemon=True).start()

@@ -1,4 +1,4 @@
-"""A proxy in front of the object store that turns against its client at a chosen upload."""
+"""A proxy in front of the object store that turns against its client at chosen uploads."""
 
 import http.client
 import threading
@@ -142,13 +142,13 @@ class Listener(ThreadingHTTPServer):
 
 
 class Proxy:
-    """Listens on loopback; well until the upload with the number `at`, then as `fault` has it until healed."""
+    """Listens on loopback, and is well until it is told to turn against its client."""
 
-    def __init__(self, upstream: str, fault: Fault, at: int) -> None:
-        self.upstream, self.fault, self.at = upstream, fault, at
-        self.port = free_port()
-        self.uploads, self.turn = 0, threading.Lock()
-        self.begun, self.healed = threading.Event(), False
+    def __init__(self, upstream: str) -> None:
+        self.upstream, self.port = upstream, free_port()
+        self.fault, self.left = Fault(), 0
+        self.turn, self.begun = threading.Lock(), threading.Event()
+        self.begun.set()
         self.listen()
 
     def listen(self) -> None:
@@ -160,21 +160,29 @@ class Proxy:
         self.listener.shutdown()
         self.listener.server_close()
 
+    def arm(self, fault: Fault, uploads: int) -> None:
+        """The fault begins with the upload after so many more, and lasts until it is healed."""
+        with self.turn:
+            self.fault, self.left = fault, uploads
+            self.begun.clear()
+
     def meet(self, command: str) -> Fault:
         """The fault that a request meets; the upload that begins it is the first to."""
         with self.turn:
-            self.uploads += command == "PUT"
-            if self.healed or self.uploads < self.at:
+            if self.begun.is_set():
+                return self.fault
+            if command != "PUT" or self.left:
+                self.left -= command == "PUT"
                 return Fault()
-            if not self.begun.is_set():
-                self.fault.begin(self)
-                self.begun.set()
+            self.fault.begin(self)
+            self.begun.set()
             return self.fault
 
     def heal(self) -> float:
-        """Ends the fault, if there is one, and says when."""
+        """Ends the fault, whether it has begun or not, and says when."""
         with self.turn:
-            if self.begun.is_set() and not self.healed:
+            if self.begun.is_set():
                 self.fault.end(self)
-            self.healed = True
+            self.fault = Fault()
+            self.begun.set()
             return time.monotonic()

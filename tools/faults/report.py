@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from statistics import median
 
-from lab import Cell, Lab
+from lab import MEMORY_MIB, Cell, Lab
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
@@ -24,9 +24,9 @@ class Outcome:
 
 
 def outcome(cell: Cell, what: str, did: str, problem: str) -> Outcome:
-    peak, bound = cell.peak_kib, cell.lab.undisturbed.bound_kib
-    if not problem and peak > bound:
-        problem = f"peak memory above the bound of {bound // 1024} MiB"
+    peak = cell.peak_kib
+    if not problem and peak > MEMORY_MIB * 1024:
+        problem = f"peak memory above the bound of {MEMORY_MIB} MiB"
     return Outcome(what, f"**failed**: {problem}" if problem else "passed", did, seconds(cell.recoveries), mib(peak))
 
 
@@ -48,14 +48,13 @@ def processor() -> str:
 
 def table(lab: Lab, outcomes: list[Outcome]) -> str:
     settings, plain = lab.settings, lab.undisturbed
-    command = f"FAULTS_FLOWS={settings.flows} FAULTS_KILLS={settings.kills} FAULTS_STOPS={settings.stops}"
     rows = sum(plain.rows.values())
     lines = [
-        f"    {command} FAULTS_SEED={settings.seed} make test-faults",
+        f"    FAULTS_SIZE={settings.size_name} FAULTS_SEED={settings.seed} make test-faults",
         "",
-        f"{date.today()}, {processor()}, {os.cpu_count()} cores; {settings.flows:,} flows reported by nodes, "
+        f"{date.today()}, {processor()}, {os.cpu_count()} cores; {settings.size.flows:,} flows reported by nodes, "
         f"{lab.recorded:,} in the log after the collector has added up what belongs together, {rows:,} rows in both sinks "
-        f"together, published in {plain.seconds:.0f} s without a fault. Memory may reach {mib(plain.bound_kib)}.",
+        f"together, published in {plain.seconds:.0f} s without a fault. Memory may reach {MEMORY_MIB} MiB.",
         "",
         "| fault | | recovery | peak memory | |",
         "|---|---|---|---|---|",
