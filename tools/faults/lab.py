@@ -26,7 +26,7 @@ CLUSTER, SOURCE, SINK = "faults", "calico", "kafka"
 LOOK_MINUTES, SLOT_MINUTES = 6, 6
 MORE_MINUTES = LOOK_MINUTES + SLOT_MINUTES
 # The source spares a collector. It keeps up with this many flows a second of a simulated one, and with this speed.
-RECORDED_PER_SECOND, HIGHEST_SPEED = 14_000, 30
+RECORDED_PER_SECOND, HIGHEST_SPEED = 7_000, 30
 PUBLISH_SECONDS, RECOVERY_SECONDS = 900, 240
 # What a process has made durable when it starts.
 NOTHING = {"kafka": 0, "parquet": 0}
