@@ -17,10 +17,10 @@ from lab import NOTHING, WATERMARK, Cell, after, judge_truth, read_before, rows_
 from published import newest_in_kafka, newest_in_store
 from simulated import START
 
-PER_SECOND, SPEED, PUSHED_BUCKETS = 60, 30, 40
+PER_SECOND, SPEED, PUSHED_MINUTES = 60, 20, 6
 # Short slots: the object store is written to every few seconds.
 ROLL = "1m"
-# How long a fault of the store or of the disk lasts. The collector forgets after two minutes at this speed.
+# How long a fault of the store or of the disk lasts. The collector forgets after three minutes at this speed.
 SECONDS = 6
 DISK_MIB = 512
 CLOCK_STEPS = (600, -600)
@@ -122,7 +122,7 @@ class Live:
         """All of them; says how many minutes of the cluster they took."""
         read_before(self.cluster, lambda: self.cell.start())
         self.cluster.start()
-        self.cluster.push_unusable(PUSHED_BUCKETS)
+        self.cluster.push_unusable(PUSHED_MINUTES)
         self.start()
         for fault in (self.kills, self.stops, self.broker, self.store, *([self.disk] if mounted else [])):
             fault()

@@ -58,17 +58,17 @@ class Cluster:
     def now(self) -> datetime:
         return self.at + timedelta(seconds=(time.monotonic() - self.begun) * self.speed)
 
-    def push_unusable(self, buckets: int) -> None:
-        """Has records that no reader can use pushed into the next buckets, once each, while others go on."""
-        threading.Thread(target=self.push_until, args=(buckets,), daemon=True).start()
+    def push_unusable(self, minutes: int) -> None:
+        """Has records that no reader can use pushed into the buckets of so many minutes, while others go on."""
+        threading.Thread(target=self.push_until, args=(self.at + timedelta(minutes=minutes),), daemon=True).start()
 
-    def push_until(self, buckets: int) -> None:
+    def push_until(self, end: datetime) -> None:
         last = 0
-        while buckets and self.process.runs():
-            bucket = int(self.now().timestamp()) // BUCKET_SECONDS * BUCKET_SECONDS
+        while (now := self.now()) < end and self.process.runs():
+            bucket = int(now.timestamp()) // BUCKET_SECONDS * BUCKET_SECONDS
             if bucket > last:
                 self.push(bucket)
-                last, buckets = bucket, buckets - 1
+                last = bucket
             time.sleep(0.02)
 
     def push(self, bucket: int) -> None:
