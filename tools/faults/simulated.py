@@ -8,10 +8,9 @@ from pathlib import Path
 
 from bounded import Failed, wait_for
 from process import Process
-from servers import listens
 
 BUCKET_SECONDS = 15
-SEED, NODES, LATE_SHARE = 7, 50, 0.02
+SEED, NODES, LATE_SHARE = 7, 50, 0.1
 CONNECT = "/goldmane.FlowCollector/Connect"
 # Beyond the 128 KiB that a record may have.
 TOO_LONG = 140_000
@@ -48,9 +47,14 @@ class Cluster:
         arguments += ["--speed", str(self.speed), "--start", told(at), "--backfill", f"{history_minutes}m"]
         arguments += ["--truth", str(self.folder / f"truth-{self.starts}.ndjson")]
         command = [str(self.catchment), "simulate", "goldmane", *arguments]
-        self.process = Process(command, self.folder / "simulator.log")
-        wait_for("the simulated collector", 60, lambda: self.process.must_run() or listens(self.port), 0.01)
+        self.process = Process(command, self.folder / f"simulator-{self.starts}.log")
+        wait_for("the simulated collector", 180, self.is_ready, 0.01)
         self.at, self.begun = at, time.monotonic()
+
+    def is_ready(self) -> bool:
+        """It listens before its history is made, and its clock begins after that."""
+        self.process.must_run()
+        return "is ready" in self.process.log.read_text()
 
     def stop(self) -> None:
         self.process.stop()
