@@ -45,7 +45,7 @@ test-cluster: ## The Kubernetes tests against real API servers, built once in so
 test-ledger: ## What is published against the truth, over Kafka and S3 (needs java, mvn, go, kcat and python3)
 	tools/ledger.sh
 
-test-faults: ## The same rows whatever fails: process, broker, store, disk (needs what test-ledger needs)
+test-faults: ## The same rows whatever fails: process, broker, store, disk, clock; FAULTS_SIZE=full for 3M flows
 	tools/faults.sh
 
 fuzz: ## Every decoder against its oracle, FUZZ_SECONDS (20) each, on the stable compiler

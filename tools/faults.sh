@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What is published stays the same whatever fails meanwhile: the release binary over one recorded log, a real Kafka
 # broker and a real S3 server, each killed, frozen or made to fail; every cell is compared row by row with an
-# undisturbed run, which is compared with the simulated cluster's ledger.
+# undisturbed run, which is compared with the simulated clusters' ledgers, as is a run with a live cluster.
 #
 #   [FAULTS_SIZE=small|full] [FAULTS_SEED=…] [FAULTS_ONLY="kill zombie"] [FAULTS_RECORD=yes] faults.sh
 #
