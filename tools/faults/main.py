@@ -80,6 +80,9 @@ def main() -> int:
     if len(sys.argv) != 3:
         print(__doc__, file=sys.stderr)
         return 2
+    if unknown := set(os.environ.get("FAULTS_ONLY", "").split()) - set(CELLS):
+        say(f"FAULTS_ONLY names {', '.join(sorted(unknown))}; there are {', '.join(CELLS)}")
+        return 2
     # A signal ends the run as an error does: whatever was started is ended too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     lab, code = Lab(settings(*sys.argv[1:])), 1
