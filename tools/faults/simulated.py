@@ -37,8 +37,8 @@ class Cluster:
     def start_before(self) -> None:
         self.start_at(BEFORE, late_share=0, history_minutes=0)
 
-    def start(self) -> None:
-        self.start_at(START, LATE_SHARE, HISTORY_MINUTES)
+    def start(self, history_minutes: int = HISTORY_MINUTES) -> None:
+        self.start_at(START, LATE_SHARE, history_minutes)
 
     def start_at(self, at: datetime, late_share: float, history_minutes: int) -> None:
         self.starts += 1
