@@ -349,7 +349,7 @@ def run_undisturbed(cell: Cell) -> None:
 def judge_truth(ledgers: Path, rows: Path, minutes: int, pushed: int) -> None:
     """Compares the windows of the first minutes with what the clusters really did. All side rows must be there: a
     comparison of nothing proves nothing."""
-    judge = Judge(ledgers, after(minutes), pushed)
+    judge = Judge(ledgers, after(minutes), pushed, forgotten=told(START))
     for sink in ("kafka", "parquet"):
         judge.load_rows(sink, rows / sink)
         judge.judge(sink)

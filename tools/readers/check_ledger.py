@@ -174,10 +174,12 @@ class Rows:
 
 
 class Judge(Rows):
-    """A database with the ledger and what was published. The truth may be several ledgers, told by a pattern."""
+    """A database with the ledger and what was published. The truth may be several ledgers, told by a pattern. What the
+    collector had before a moment it may have forgotten: windows that a gap before it names are not compared."""
 
-    def __init__(self, truth: Path, until: str, pushed: int = 0) -> None:
+    def __init__(self, truth: Path, until: str, pushed: int = 0, forgotten: str = "-infinity") -> None:
         super().__init__(until)
+        self.db.execute(f"SET VARIABLE forgotten = TIMESTAMPTZ '{forgotten}'")
         self.pushed = pushed
         self.load_truth(truth)
 
@@ -205,8 +207,10 @@ class Judge(Rows):
         """Tables `_windows`; `_ids`, the keys by flow_id; and of the whole windows `_published`, the rows of flows, and
         `_on_time`, what the ledger says of each key and bucket less the late rows."""
         self.db.execute(f"""CREATE TABLE {name}_windows AS
-            SELECT epoch(window_start)::BIGINT AS "window", any_value(epoch(window_end) - epoch(window_start))::BIGINT
-                AS width, min(coverage) = 1 AS whole FROM {name}_flows GROUP BY ALL""")
+            SELECT epoch(window_start)::BIGINT AS "window", epoch(window_end - window_start)::BIGINT AS width,
+                min(coverage) = 1 AND NOT EXISTS (FROM {name}_gaps WHERE gap_start < window_end
+                    AND gap_end > window_start AND gap_end <= getvariable('forgotten')) AS whole
+            FROM {name}_flows GROUP BY window_start, window_end""")
         key = f"row({', '.join(ROW_KEY.values())})"
         self.db.execute(f"""CREATE TABLE {name}_ids AS SELECT flow_id, key_id, k FROM
             (SELECT flow_id, {key} AS k FROM {name}_flows UNION SELECT flow_id, {key} FROM {name}_late)
@@ -267,21 +271,25 @@ class Judge(Rows):
         )
 
     def explain(self, name: str) -> None:
-        """Demands that whatever is missing behind the first whole window lies in a gap."""
-        first = f"""(SELECT min("window") FROM {name}_windows WHERE whole)"""
+        """Demands that whatever is missing behind the first window lies in a gap, and a gap in what was forgotten."""
+        first = f"""(SELECT min("window" + width) FROM {name}_windows)"""
         overlaps = f"""FROM {name}_gaps WHERE epoch(gap_start) < x.ends AND epoch(gap_end) > x.begins"""
         self.refuse(
             f"windows in {name} are said to be covered in part, and no gap says why",
             f"""SELECT to_timestamp("window") AS "window" FROM
                 (SELECT "window", "window" AS begins, "window" + width AS ends FROM {name}_windows WHERE NOT whole) x
-                WHERE begins > {first} AND NOT EXISTS ({overlaps})""",
+                WHERE begins >= {first} AND NOT EXISTS ({overlaps})""",
+        )
+        self.refuse(
+            f"gaps in {name} name what the collector had not forgotten",
+            f"SELECT * FROM {name}_gaps WHERE gap_end > getvariable('forgotten')",
         )
         self.refuse(
             f"buckets of the ledger are in no window and no gap in {name}",
             f"""SELECT to_timestamp(begins) AS bucket FROM
                 (SELECT DISTINCT bucket_start AS begins, bucket_start + 1 AS ends FROM ledger
                  WHERE bucket_start < epoch(getvariable('until'))) x
-                WHERE begins > {first} AND NOT EXISTS ({overlaps}) AND NOT EXISTS
+                WHERE begins >= {first} AND NOT EXISTS ({overlaps}) AND NOT EXISTS
                     (FROM {name}_windows WHERE begins >= "window" AND begins < "window" + width)""",
         )
 
