@@ -20,6 +20,11 @@ need() { # PACKAGE COMMAND...
 
 install() {
     [ -f "$venv/.complete" ] && return
+    mkdir -p "$(dirname "$venv")"
+    # Two at once would clear each other's.
+    exec 9>"$venv.lock"
+    flock 9
+    [ -f "$venv/.complete" ] && return
     need python3 python3 --version
     need python3-venv python3 -c "import ensurepip, venv"
     echo "installing the readers' packages into $venv" >&2
