@@ -41,7 +41,8 @@ def interrupted(cell: Cell, count: int, interrupt: Callable[[Process], object]) 
         one_pass(cell.again(passes), left, interrupt)
         if len(left) == before:
             raise Failed("everything was published before it could be interrupted; record more flows")
-    return f"{count} times in {passes} passes over the log, seed {cell.lab.settings.seed}"
+    told = "1 pass" if passes == 1 else f"{passes} passes"
+    return f"{count} times in {told} over the log, seed {cell.lab.settings.seed}"
 
 
 def one_pass(cell: Cell, left: list[tuple[bool, float]], interrupt: Callable[[Process], object]) -> None:
