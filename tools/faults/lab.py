@@ -341,6 +341,8 @@ def run_undisturbed(cell: Cell) -> None:
     result.rows = rows_of(process)
     process.stop()
     result.ends, result.peak_kib = cell.ends(), cell.peak_kib
+    if result.peak_kib > MEMORY_MIB * 1024:
+        raise Failed(f"peak memory above the bound of {MEMORY_MIB} MiB without a fault")
     rows = cell.fetch()
     judge_truth(lab.folder / "recorded" / "truth-*.ndjson", rows, MINUTES, lab.pushed)
     keep(lab.rows, rows)
