@@ -16,7 +16,7 @@ STORE_FAULT_SECONDS = 10
 # Behind the first slots of the Parquet sink.
 STORE_FAULT_UPLOAD = 10
 DROPPED_UPLOADS = 6
-FENCED_SECONDS, TAKEN_OVER = 150, "another process took this stream over"
+FENCED_SECONDS, TAKEN_OVER = 150, "another process took"
 # An object store refuses requests whose time is more than 15 minutes off its own.
 CLOCK_STEPS = (600, -600, 0)
 
