@@ -17,13 +17,13 @@ from check_ledger import DATASETS, Judge, Rows
 from process import Process
 from published import fetch, kcat
 from pyarrow.fs import S3FileSystem
-from simulated import BEFORE, BEFORE_MINUTES, HISTORY_MINUTES, START, Cluster, told
+from simulated import BEFORE, BEFORE_MINUTES, START, Cluster, told
 
 BUCKET = "catchment"
 CLUSTER, SOURCE, SINK = "faults", "calico", "kafka"
 # Judged are the first minutes. The second look at a bucket comes six minutes after its end, and the Parquet sink keeps
 # the rows of a slot back until it is over. The last look, at 55 minutes, is not waited for.
-MINUTES, LOOK_MINUTES, SLOT_MINUTES = 14, 6, 6
+MINUTES, LOOK_MINUTES, SLOT_MINUTES = 10, 6, 6
 RECORDED_MINUTES = MINUTES + LOOK_MINUTES + SLOT_MINUTES
 # The source spares a collector: after each answer it waits four times as long as that took. With so many flows a second
 # of a simulated one it keeps up although others need the machine too, and with this speed.
@@ -47,6 +47,8 @@ class Size:
     """How much of everything."""
 
     flows: int
+    # What the collector remembers at first: it is read at once. On a slow machine late reports are in time meanwhile.
+    history_minutes: int
     kills: int
     stops: int
     broker_kills: int
@@ -64,7 +66,7 @@ class Settings:
 
     @property
     def per_second(self) -> int:
-        return max(1, self.size.flows // ((BEFORE_MINUTES + HISTORY_MINUTES + RECORDED_MINUTES) * 60))
+        return max(1, self.size.flows // ((BEFORE_MINUTES + self.size.history_minutes + RECORDED_MINUTES) * 60))
 
     @property
     def speed(self) -> float:
@@ -117,7 +119,7 @@ class Lab:
             return self.process(folder, folder / "spool", {"late": sink}, cluster.port, "recorder.log")
 
         self.recorded = read_before(cluster, recorder)
-        cluster.start()
+        cluster.start(settings.size.history_minutes)
         cluster.push_unusable(MINUTES)
         process = recorder()
         seconds = RECORDED_MINUTES * 60 / settings.speed

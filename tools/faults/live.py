@@ -121,7 +121,6 @@ class Live:
     def faults(self, mounted: bool) -> int:
         """All of them; says how many minutes of the cluster they took."""
         read_before(self.cluster, lambda: self.cell.start())
-        # Behind a history that it has to read first, a source would find late reports in time.
         self.cluster.start(history_minutes=0)
         self.cluster.push_unusable(PUSHED_MINUTES)
         self.start()

@@ -24,8 +24,8 @@ from cells import CELLS
 from lab import Cell, Lab, Settings, Size, run_undisturbed
 
 SIZES = {
-    "small": Size(flows=150_000, kills=8, stops=3, broker_kills=2, frozen_seconds=12),
-    "full": Size(flows=3_000_000, kills=50, stops=10, broker_kills=5, frozen_seconds=40),
+    "small": Size(flows=150_000, history_minutes=0, kills=8, stops=3, broker_kills=2, frozen_seconds=12),
+    "full": Size(flows=3_000_000, history_minutes=55, kills=50, stops=10, broker_kills=5, frozen_seconds=40),
 }
 
 

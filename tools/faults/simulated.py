@@ -17,8 +17,7 @@ TOO_LONG = 140_000
 # Before the collector is gone for more than the hour that it remembers; no report is late, as late ones would die with
 # it. The times are chosen so that files lie in several partitions.
 BEFORE, BEFORE_MINUTES = datetime(2026, 1, 1, 22, 0, tzinfo=timezone.utc), 3
-# The collector that takes its place has a history of its own.
-START, HISTORY_MINUTES = datetime(2026, 1, 1, 23, 45, tzinfo=timezone.utc), 55
+START = datetime(2026, 1, 1, 23, 45, tzinfo=timezone.utc)
 
 
 def told(moment: datetime) -> str:
@@ -37,7 +36,7 @@ class Cluster:
     def start_before(self) -> None:
         self.start_at(BEFORE, late_share=0, history_minutes=0)
 
-    def start(self, history_minutes: int = HISTORY_MINUTES) -> None:
+    def start(self, history_minutes: int) -> None:
         self.start_at(START, LATE_SHARE, history_minutes)
 
     def start_at(self, at: datetime, late_share: float, history_minutes: int) -> None:
