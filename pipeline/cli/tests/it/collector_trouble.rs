@@ -220,7 +220,8 @@ fn a_restarted_collector_takes_nothing_back_and_what_it_forgot_is_a_gap() {
     assert_true(&verdict, 6);
     // Nodes sent five minutes again; what was older, and not yet looked at again, may lack what came late.
     assert!(!gaps.is_empty() && gaps.iter().all(|gap| gap.reason == "collector_restarted"), "{gaps:?}");
-    assert!(gaps.iter().all(|gap| gap.end <= restart - 270), "{gaps:?}");
+    // A look that comes while they are still sending meets a bucket that is half there again.
+    assert!(gaps.iter().all(|gap| gap.end <= restart), "{gaps:?}");
 }
 
 #[test]
