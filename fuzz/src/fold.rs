@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use catchment_core::{
-    ClosedWindow, Encoding, Entry, Epoch, EventTime, FlowsEntry, LogId, LogPosition, Logged, PartitionId, Purpose, Span,
-    StreamId, json,
+    ClosedWindow, Encoding, Entry, Epoch, EventTime, FlowsEntry, LogId, LogPosition, Logged, PartitionId, Purpose,
+    Span, StreamId, json,
 };
 use catchment_stages::{Closing, Folder, InlineWorkers, Job, KeyLimits, Resume, Settings, Shard, ShardClose, Workers};
 
