@@ -3,7 +3,7 @@
 // A test fails by panicking.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -67,7 +67,6 @@ fn list_end(version: &str) -> (&'static str, Value) {
 struct Run {
     script: Arc<Script>,
     news: tokio::sync::mpsc::Receiver<News>,
-    view: BTreeMap<String, bool>,
     told: Vec<String>,
 }
 
@@ -90,20 +89,28 @@ impl Run {
         let cluster = Cluster::new(config, &mut Registry::default()).await.unwrap();
         let (sender, news) = tokio::sync::mpsc::channel(16);
         tokio::spawn(async move { cluster.run(sender).await });
-        Self { script, news, view: BTreeMap::new(), told: Vec::new() }
+        Self { script, news, told: Vec::new() }
     }
 
     /// Takes news of pods until they are covered like this, for the first time from now.
     async fn until(&mut self, what: impl Fn(&Coverage) -> bool) {
+        self.take(|_, coverage| coverage.is_some_and(&what)).await;
+    }
+
+    /// Takes news of pods until this was told last.
+    async fn until_told(&mut self, what: &str) {
+        self.take(|told, _| told.last().is_some_and(|last| last == what)).await;
+    }
+
+    async fn take(&mut self, done: impl Fn(&[String], Option<&Coverage>) -> bool) {
         let wait = async {
-            loop {
+            while !done(&self.told, None) {
                 match self.news.recv().await.unwrap() {
                     News::Change(change) => {
-                        let (name, here) = (change.key.name.to_string(), change.state.is_some());
-                        self.told.push(format!("{}{name}", if here { "+" } else { "-" }));
-                        self.view.insert(name, here);
+                        let sign = if change.state.is_some() { "+" } else { "-" };
+                        self.told.push(format!("{sign}{}", change.key.name));
                     }
-                    News::Coverage { kind: Kind::Pod, coverage, .. } if what(&coverage) => return,
+                    News::Coverage { kind: Kind::Pod, coverage, .. } if done(&self.told, Some(&coverage)) => return,
                     News::Coverage { .. } => {}
                 }
             }
@@ -147,10 +154,7 @@ async fn a_watch_that_is_refused_as_too_old_by_an_event_is_followed_by_one_new_l
     ];
     let mut run = Run::of(answers).await;
     run.until(synced).await;
-    while run.told.last().is_none_or(|last| last != "-gone") {
-        let News::Change(change) = run.news.recv().await.unwrap() else { continue };
-        run.told.push(format!("{}{}", if change.state.is_some() { "+" } else { "-" }, change.key.name));
-    }
+    run.until_told("-gone").await;
     let asked = run.asked();
     assert!(asked[1].contains("resourceVersion=6") && !asked[1].contains("sendInitialEvents"), "{asked:?}");
     assert!(asked[2].contains("sendInitialEvents"), "{asked:?}");
@@ -186,9 +190,6 @@ async fn an_object_that_cannot_be_read_is_left_out_and_what_was_known_of_it_is_g
     let answers = [(200, events(&[added("a", "1"), added("b", "2"), list_end("5"), broken, added("c", "7")]))];
     let mut run = Run::of(answers).await;
     run.until(synced).await;
-    while run.told.last().is_none_or(|last| last != "+c") {
-        let News::Change(change) = run.news.recv().await.unwrap() else { continue };
-        run.told.push(format!("{}{}", if change.state.is_some() { "+" } else { "-" }, change.key.name));
-    }
+    run.until_told("+c").await;
     assert_eq!(run.told, ["+a", "+b", "-a", "+c"]);
 }
