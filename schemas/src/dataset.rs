@@ -202,6 +202,72 @@ const COVERAGE: &[Column] = &[required(
     "Share of the window that the source could read, 0 to 1; below 1 see the dataset gaps",
 )];
 
+/// Who stands at one end. None of it is carried by a flow: it is joined from the objects of the cluster.
+macro_rules! identity_of {
+    ($end:literal) => {
+        &[
+            optional(
+                concat!($end, "_workload_kind"),
+                Text,
+                "Kind of the workload behind the name, through its owners: Deployment, StatefulSet, DaemonSet, CronJob, Job, ReplicaSet, the kind of another owner, or Pod where nobody owns it",
+            ),
+            optional(concat!($end, "_workload_name"), Text, "Name of that workload, in the namespace of the end"),
+            optional(
+                concat!($end, "_service_accounts"),
+                TextList,
+                "Service accounts of all pods that may be meant, sorted; more than one is ambiguous. One that the flow carries wins",
+            ),
+            optional(concat!($end, "_nodes"), TextList, "Nodes of those pods, or the host itself, sorted"),
+            optional(concat!($end, "_zones"), TextList, "Zones of those nodes, sorted"),
+            optional(concat!($end, "_namespace_labels"), TextList, "Labels (key=value) of the namespace, sorted"),
+            optional(
+                concat!($end, "_environment"),
+                Text,
+                "Environment, from the configured label keys of the namespace, then of the pods",
+            ),
+            optional(
+                concat!($end, "_owner"),
+                Text,
+                "Owner or team, from the configured label keys of the workload, then of the pods, then of the namespace",
+            ),
+            optional(
+                concat!($end, "_pods"),
+                Int,
+                "Pods that bore the name in the window; 0 where the last had gone before it, and the rest says what it was",
+            ),
+            optional(
+                concat!($end, "_address_class"),
+                Text,
+                "pod, node, private (RFC 1918), link_local, public, or mixed (a network set of several)",
+            ),
+            optional(
+                concat!($end, "_identity_from"),
+                Text,
+                "How the identity was found: pod_name, generate_name, labels, ip, node, network_set, or none; NULL where no knowledge is configured",
+            ),
+        ]
+    };
+}
+
+const SOURCE_IDENTITY: &[Column] = identity_of!("source");
+const DEST_IDENTITY: &[Column] = identity_of!("dest");
+
+const DEST_SERVICES: &[Column] = &[
+    optional(
+        "dest_services",
+        TextList,
+        "Services (namespace/name) in front of the destination: the one the flow names, else those with an endpoint among its pods at the destination port",
+    ),
+    optional("dest_services_from", Text, "flow or endpoints: how dest_services was found; NULL where it is empty"),
+    optional("dest_ready_endpoints", Int, "Ready endpoints of those services at the window's end"),
+];
+
+const IDENTITY_STATE: &[Column] = &[optional(
+    "identity_state",
+    Text,
+    "fresh; stale (changes of the cluster may have been missed); unknown (nothing of the cluster had been read); NULL where no knowledge is configured",
+)];
+
 const HALF: &[Column] = &[
     optional("reporter", Text, "Src or Dst"),
     optional("action", Text, "Allow or Deny"),
@@ -317,9 +383,39 @@ impl Dataset {
     /// The groups of columns, in order.
     const fn groups(self) -> &'static [&'static [Column]] {
         match self {
-            Self::Flows => &[STREAM, WINDOW, ENDS, FLOW_KEY, TRACE, LABELS, COUNTERS, FOLD, COVERAGE],
-            Self::Conversations => &[STREAM, WINDOW, ENDS, CONVERSATION, COVERAGE],
-            Self::Late => &[STREAM, WINDOW, ENDS, FLOW_KEY, TRACE, LABELS, COUNTERS, LOG_IDENTITY, LATE],
+            Self::Flows => &[
+                STREAM,
+                WINDOW,
+                ENDS,
+                FLOW_KEY,
+                TRACE,
+                LABELS,
+                COUNTERS,
+                FOLD,
+                COVERAGE,
+                SOURCE_IDENTITY,
+                DEST_IDENTITY,
+                DEST_SERVICES,
+                IDENTITY_STATE,
+            ],
+            Self::Conversations => {
+                &[STREAM, WINDOW, ENDS, CONVERSATION, COVERAGE, SOURCE_IDENTITY, DEST_IDENTITY, IDENTITY_STATE]
+            }
+            Self::Late => &[
+                STREAM,
+                WINDOW,
+                ENDS,
+                FLOW_KEY,
+                TRACE,
+                LABELS,
+                COUNTERS,
+                LOG_IDENTITY,
+                LATE,
+                SOURCE_IDENTITY,
+                DEST_IDENTITY,
+                DEST_SERVICES,
+                IDENTITY_STATE,
+            ],
             Self::Rejects => &[STREAM, LOG_IDENTITY, REJECT],
             Self::Gaps => &[STREAM, GAP],
         }

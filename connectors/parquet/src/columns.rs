@@ -107,8 +107,19 @@ pub(crate) fn times(items: impl Iterator<Item = Option<EventTime>>) -> ArrayRef 
 
 /// Lists of the given lengths over `items`, one after the other.
 pub(crate) fn lists(item: &FieldRef, lengths: impl Iterator<Item = usize>, items: ArrayRef) -> Result<ArrayRef> {
-    let offsets = OffsetBuffer::from_lengths(lengths);
-    let lists = ListArray::try_new(Arc::clone(item), offsets, items, None).map_err(|e| mismatch().caused_by(e))?;
+    lists_or_null(item, lengths.map(Some), items)
+}
+
+/// The same, null where there is no length.
+pub(crate) fn lists_or_null(
+    item: &FieldRef,
+    lengths: impl Iterator<Item = Option<usize>>,
+    items: ArrayRef,
+) -> Result<ArrayRef> {
+    let lengths: Vec<_> = lengths.collect();
+    let nulls = lengths.contains(&None).then(|| lengths.iter().map(Option::is_some).collect::<NullBuffer>());
+    let offsets = OffsetBuffer::from_lengths(lengths.into_iter().map(Option::unwrap_or_default));
+    let lists = ListArray::try_new(Arc::clone(item), offsets, items, nulls).map_err(|e| mismatch().caused_by(e))?;
     Ok(Arc::new(lists))
 }
 

@@ -10,6 +10,7 @@ use catchment_schemas::{Dataset, arrow};
 
 use crate::columns::{Columns, constant, counts, free_text, item_of, lists, members_of, optional_counts, text, times};
 use crate::group::Windowed;
+use crate::identity;
 use crate::keys::{self, Distinct};
 
 /// Rows of `flows`.
@@ -22,6 +23,9 @@ pub(crate) fn flows(stream: &StreamId, rows: &[&Windowed<FlowRow>]) -> Result<Re
     out.add("buckets", counts(rows.iter().map(|r| u64::from(r.row.buckets))));
     out.add("trace_split", bools(rows.iter().map(|r| r.row.trace_split)));
     out.add("coverage", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.coverage))));
+    identity::ends(&mut out, schema.fields(), rows.iter().map(|r| r.row.ends()))?;
+    identity::services(&mut out, schema.fields(), rows.iter().map(|r| r.row.services()))?;
+    identity::states(&mut out, rows.iter().map(|r| r.identity));
     out.into_batch(schema)
 }
 
@@ -38,6 +42,8 @@ pub(crate) fn conversations(stream: &StreamId, rows: &[&Windowed<Conversation>])
     views(&mut out, View::DST, &rows.iter().map(|r| r.row.dest_view()).collect::<Vec<_>>());
     out.add("halves", halves(schema.fields(), rows)?);
     out.add("coverage", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.coverage))));
+    identity::ends(&mut out, schema.fields(), rows.iter().map(|r| r.row.ends()))?;
+    identity::states(&mut out, rows.iter().map(|r| r.identity));
     out.into_batch(schema)
 }
 
@@ -52,6 +58,9 @@ pub(crate) fn late(stream: &StreamId, rows: &[&LateRow]) -> Result<RecordBatch> 
     out.add("reason", text(rows.iter().map(|r| Some(r.reason.as_str()))));
     out.add("bucket_start", times(rows.iter().map(|r| Some(r.bucket.start))));
     out.add("bucket_end", times(rows.iter().map(|r| Some(r.bucket.end))));
+    identity::ends(&mut out, schema.fields(), rows.iter().map(|r| r.flow.ends()))?;
+    identity::services(&mut out, schema.fields(), rows.iter().map(|r| r.flow.services()))?;
+    identity::states(&mut out, rows.iter().map(|r| r.identity));
     out.into_batch(schema)
 }
 

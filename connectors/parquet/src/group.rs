@@ -1,7 +1,8 @@
 //! The rows of the slot of event time that is still open.
 
 use catchment_core::{
-    Conversation, Cursor, Epoch, EpochId, EventTime, FlowRow, GapRow, LateRow, LogId, RejectRow, Span, StreamId,
+    Conversation, Cursor, Epoch, EpochId, EventTime, FlowRow, GapRow, IdentityState, LateRow, LogId, RejectRow, Span,
+    StreamId,
 };
 use catchment_schemas::Dataset;
 
@@ -10,6 +11,7 @@ use catchment_schemas::Dataset;
 pub(crate) struct Windowed<R> {
     pub(crate) span: Span,
     pub(crate) coverage: f64,
+    pub(crate) identity: Option<IdentityState>,
     pub(crate) row: R,
 }
 
@@ -83,14 +85,19 @@ impl Group {
 
     fn add_window(&mut self, epoch: &Epoch, wanted: &[Dataset]) {
         let Some(window) = &epoch.window else { return };
-        let (span, coverage) = (window.span, window.coverage);
+        let (span, coverage, identity) = (window.span, window.coverage, window.identity);
         let start = self.windows.map_or(span.start, |s| s.start);
         self.windows = Some(Span::new(start, span.end));
         if wanted.contains(&Dataset::Flows) {
-            self.flows.extend(window.flows.iter().cloned().map(|row| Windowed { span, coverage, row }));
+            self.flows.extend(window.flows.iter().cloned().map(|row| Windowed { span, coverage, identity, row }));
         }
         if wanted.contains(&Dataset::Conversations) {
-            self.conversations.extend(window.conversations.iter().cloned().map(|row| Windowed { span, coverage, row }));
+            self.conversations.extend(window.conversations.iter().cloned().map(|row| Windowed {
+                span,
+                coverage,
+                identity,
+                row,
+            }));
         }
     }
 

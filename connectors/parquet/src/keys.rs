@@ -50,7 +50,7 @@ impl<'a, T> Distinct<'a, T> {
         spread.map_err(|e| Error::internal("parquet: a column outgrew its offsets; lower `max_rows`").caused_by(e))
     }
 
-    fn add(&self, out: &mut Columns, name: &'static str, array: &ArrayRef) -> Result<()> {
+    pub(crate) fn add(&self, out: &mut Columns, name: &'static str, array: &ArrayRef) -> Result<()> {
         out.add(name, self.spread(array)?);
         Ok(())
     }

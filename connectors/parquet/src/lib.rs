@@ -17,6 +17,7 @@ mod fault;
 mod file;
 mod folder;
 mod group;
+mod identity;
 mod keys;
 mod metrics;
 mod name;

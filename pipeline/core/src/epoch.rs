@@ -4,7 +4,8 @@ use catchment_schemas::Dataset;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Conversation, EventTime, FlowRow, GapRow, LateRow, LogId, LogPosition, PartitionId, RejectRow, Span, StreamId,
+    Conversation, EventTime, FlowRow, GapRow, IdentityState, LateRow, LogId, LogPosition, PartitionId, RejectRow, Span,
+    StreamId,
 };
 
 /// The identity of an epoch: the log position that closed it, and a number within that position
@@ -89,6 +90,8 @@ pub struct ClosedWindow {
     pub span: Span,
     /// Share of the interval that the source could read, 0 to 1; below 1 where the log has gaps.
     pub coverage: f64,
+    /// How far the identities of its rows can be trusted; `None` where nobody looked.
+    pub identity: Option<IdentityState>,
     /// One row per flow key, in canonical order.
     pub flows: Vec<FlowRow>,
     /// One row per conversation, in canonical order.

@@ -13,10 +13,12 @@ use crate::{
     ClosedWindow, Conversation, Counters, Epoch, EventTime, FlowKey, FlowRow, GapRow, Half, LateRow, RejectRow, Span,
     StreamId, Trace, View,
 };
+use crate::{IdentityState, Served, Who, identity::WHO_COLUMNS};
 
 /// The members that all rows of one dataset and window share.
 pub struct RowWriter {
     head: Vec<u8>,
+    coverage: Vec<u8>,
     tail: Vec<u8>,
 }
 
@@ -25,16 +27,19 @@ impl RowWriter {
     pub fn for_window(stream: &StreamId, window: &ClosedWindow) -> Self {
         let mut head = stream_members(stream);
         window_members(&mut head, window.span);
+        let mut coverage = Vec::new();
+        member(&mut coverage, "coverage");
+        coverage.extend_from_slice(window.coverage.to_string().as_bytes());
+        coverage.push(b',');
         let mut tail = Vec::new();
-        member(&mut tail, "coverage");
-        tail.extend_from_slice(window.coverage.to_string().as_bytes());
-        tail.push(b'}');
-        Self { head, tail }
+        state_member(&mut tail, window.identity);
+        end_object(&mut tail);
+        Self { head, coverage, tail }
     }
 
     /// For the side doors of a stream.
     pub fn for_side_doors(stream: &StreamId) -> Self {
-        Self { head: stream_members(stream), tail: vec![b'}'] }
+        Self { head: stream_members(stream), coverage: Vec::new(), tail: vec![b'}'] }
     }
 
     /// Appends a row of `flows`.
@@ -44,6 +49,8 @@ impl RowWriter {
         int_member(out, "records", u64::from(row.records));
         int_member(out, "buckets", u64::from(row.buckets));
         bool_member(out, "trace_split", row.trace_split);
+        out.extend_from_slice(&self.coverage);
+        identity_members(out, row);
         out.extend_from_slice(&self.tail);
     }
 
@@ -62,6 +69,9 @@ impl RowWriter {
         member(out, "halves");
         list(out, &row.halves, half);
         out.push(b',');
+        out.extend_from_slice(&self.coverage);
+        out.extend_from_slice(row.ends().source.source_json.as_bytes());
+        out.extend_from_slice(row.ends().dest.dest_json.as_bytes());
         out.extend_from_slice(&self.tail);
     }
 
@@ -75,6 +85,8 @@ impl RowWriter {
         text_member(out, "reason", Some(row.reason.as_str()));
         time_member(out, "bucket_start", Some(row.bucket.start));
         time_member(out, "bucket_end", Some(row.bucket.end));
+        identity_members(out, &row.flow);
+        state_member(out, row.identity);
         self.close(out);
     }
 
@@ -160,6 +172,45 @@ pub fn trace_members(trace: &Trace) -> (Box<str>, usize) {
     let hits = out.len();
     hits_members(&mut out, trace);
     (into_json(out), hits)
+}
+
+/// The members of one end's identity, `"<end>_workload_kind":...,"<end>_identity_from":...,`.
+pub fn who_members(end: &str, who: &Who) -> Box<str> {
+    let mut out = Vec::with_capacity(512);
+    let [kind, name, accounts, nodes, zones, labels, environment, owner, pods, class, from] =
+        WHO_COLUMNS.map(|column| format!("{end}_{column}"));
+    text_member(&mut out, &kind, who.workload_kind.as_deref());
+    text_member(&mut out, &name, who.workload_name.as_deref());
+    texts_member(&mut out, &accounts, who.service_accounts.as_deref());
+    texts_member(&mut out, &nodes, who.nodes.as_deref());
+    texts_member(&mut out, &zones, who.zones.as_deref());
+    texts_member(&mut out, &labels, who.namespace_labels.as_deref());
+    text_member(&mut out, &environment, who.environment.as_deref());
+    text_member(&mut out, &owner, who.owner.as_deref());
+    optional_int_member(&mut out, &pods, who.pods);
+    text_member(&mut out, &class, who.address_class.map(crate::AddressClass::as_str));
+    text_member(&mut out, &from, who.from.map(crate::IdentityFrom::as_str));
+    into_json(out)
+}
+
+/// The members of the services in front of a destination.
+pub fn served_members(served: &Served) -> Box<str> {
+    let mut out = Vec::with_capacity(128);
+    texts_member(&mut out, "dest_services", served.services.as_deref());
+    text_member(&mut out, "dest_services_from", served.from.map(crate::ServicesFrom::as_str));
+    optional_int_member(&mut out, "dest_ready_endpoints", served.ready_endpoints);
+    into_json(out)
+}
+
+fn identity_members(out: &mut Vec<u8>, row: &FlowRow) {
+    let ends = row.ends();
+    out.extend_from_slice(ends.source.source_json.as_bytes());
+    out.extend_from_slice(ends.dest.dest_json.as_bytes());
+    out.extend_from_slice(row.services().json.as_bytes());
+}
+
+fn state_member(out: &mut Vec<u8>, state: Option<IdentityState>) {
+    text_member(out, "identity_state", state.map(IdentityState::as_str));
 }
 
 fn into_json(bytes: Vec<u8>) -> Box<str> {
@@ -283,6 +334,15 @@ fn end_object(out: &mut Vec<u8>) {
 fn text_member(out: &mut Vec<u8>, name: &str, text: Option<&str>) {
     member(out, name);
     serde_json::to_writer(&mut *out, &text).expect("text serializes");
+    out.push(b',');
+}
+
+fn texts_member(out: &mut Vec<u8>, name: &str, texts: Option<&[Arc<str>]>) {
+    member(out, name);
+    match texts {
+        None => out.extend_from_slice(b"null"),
+        Some(texts) => list(out, texts, |out, text| serde_json::to_writer(out, &**text).expect("text serializes")),
+    }
     out.push(b',');
 }
 

@@ -194,7 +194,12 @@ pub struct Labels {
     pub items: Vec<Box<str>>,
     /// The JSON array of `items`.
     pub json: Box<str>,
+    /// The service account among them, which some records of a collector carry.
+    pub service_account: Option<Arc<str>>,
 }
+
+/// The label under which a collector carries a pod's service account.
+const SERVICE_ACCOUNT: &str = "projectcalico.org/serviceaccount=";
 
 impl Labels {
     /// Sorts and removes duplicates.
@@ -202,7 +207,8 @@ impl Labels {
         items.sort_unstable();
         items.dedup();
         let json = serde_json::to_string(&items).expect("strings serialize").into_boxed_str();
-        Self { items, json }
+        let service_account = items.iter().find_map(|label| label.strip_prefix(SERVICE_ACCOUNT)).map(Into::into);
+        Self { items, json, service_account }
     }
 
     /// The labels both carry; empty stays empty.

@@ -10,6 +10,7 @@ mod canonical;
 pub mod entry;
 pub mod epoch;
 pub mod error;
+pub mod identity;
 pub mod json;
 pub mod key;
 pub mod knowledge;
@@ -22,6 +23,7 @@ pub mod units;
 pub use entry::{Encoding, Entry, FlowsEntry, GapEntry, LogId, LogPosition, PartitionId, Purpose};
 pub use epoch::{ClosedWindow, Cursor, Epoch, EpochId, Floor};
 pub use error::{Domain, Error, Result, Retry};
+pub use identity::{AddressClass, Ends, Identity, IdentityFrom, IdentityState, Served, Services, ServicesFrom, Who};
 pub use key::{Endpoint, FlowKey, KeyRecord, Labels, PolicyHit, PolicyRef, Service, Trace, VerdictReason};
 pub use row::{
     Agreement, Conversation, Counters, Exchange, FlowRow, GapRow, Half, LateReason, LateRow, RejectRow, Symmetry, View,

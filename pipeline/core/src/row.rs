@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use catchment_schemas::goldmane::Reporter;
 
-use crate::{EventTime, KeyRecord, Labels, LogPosition, PartitionId, Span, Trace};
+use crate::{Ends, EventTime, IdentityState, KeyRecord, Labels, LogPosition, PartitionId, Services, Span, Trace};
 
 /// What was counted for a key, relative to the reporting workload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +76,22 @@ pub struct FlowRow {
     /// Another row differs by the policy trace only and was reported in a common bucket: each
     /// carries the full counters, so they must not be added up.
     pub trace_split: bool,
+    /// Who stands at both ends; `None` where nobody looked.
+    pub ends: Option<Ends>,
+    /// The services in front of the destination; `None` where nobody looked.
+    pub services: Option<Arc<Services>>,
+}
+
+impl FlowRow {
+    /// Who stands at both ends, as far as it is known.
+    pub fn ends(&self) -> &Ends {
+        self.ends.as_ref().unwrap_or_else(|| Ends::unknown())
+    }
+
+    /// The services in front of the destination, as far as they are known.
+    pub fn services(&self) -> &Arc<Services> {
+        self.services.as_ref().unwrap_or_else(|| Services::unknown())
+    }
 }
 
 /// What one reporter said about a conversation, for one verdict.
@@ -167,6 +183,8 @@ pub struct Conversation {
     pub agreement: Agreement,
     /// What kind of exchange it was.
     pub symmetry: Symmetry,
+    /// Who stands at both ends; `None` where nobody looked.
+    pub ends: Option<Ends>,
 }
 
 /// Why a row stands in `late`.
@@ -203,6 +221,8 @@ pub struct LateRow {
     pub bucket: Span,
     /// The record as a row of its own; add its counters to the window's row of the same `flow_id`.
     pub flow: FlowRow,
+    /// How far the identities can be trusted; `None` where nobody looked.
+    pub identity: Option<IdentityState>,
 }
 
 /// A row of `rejects`: a record that could not be used.
@@ -295,6 +315,11 @@ impl Half {
 }
 
 impl Conversation {
+    /// Who stands at both ends, as far as it is known.
+    pub fn ends(&self) -> &Ends {
+        self.ends.as_ref().unwrap_or_else(|| Ends::unknown())
+    }
+
     /// What the source's node saw.
     pub fn source_view(&self) -> View {
         self.view(Reporter::Src as i32)

@@ -72,6 +72,7 @@ fn conversation(rows: &[FlowRow], before: Option<&Seen>) -> Conversation {
         symmetry: Symmetry::Idle,
         key,
         halves,
+        ends: None,
     };
     conversation.symmetry = symmetry(&conversation, before);
     conversation
@@ -147,7 +148,7 @@ pub(crate) fn closed_window(
 ) -> ClosedWindow {
     debug_assert!(flows.is_sorted_by(|a, b| a.key.canonical < b.key.canonical), "rows are in canonical order");
     let conversations = memory.of_window(span, &flows);
-    ClosedWindow { span, coverage, flows, conversations }
+    ClosedWindow { span, coverage, identity: None, flows, conversations }
 }
 
 /// Keeps the reporter numbers that the halves are ordered by in step with the wire.

@@ -122,7 +122,15 @@ impl ShardWindow {
 fn without_identity(row: &FlowRow, before: Option<&FlowRow>) -> FlowRow {
     let key = before.map_or_else(|| Arc::new(KeyRecord::overflow(&row.key)), |before| before.key.clone());
     let labels = before.map_or_else(|| Arc::new(Labels::new(Vec::new())), |before| before.source_labels.clone());
-    FlowRow { key, source_labels: labels.clone(), dest_labels: labels, labels_varied: false, ..*row }
+    FlowRow {
+        key,
+        source_labels: labels.clone(),
+        dest_labels: labels,
+        labels_varied: false,
+        ends: None,
+        services: None,
+        ..*row
+    }
 }
 
 fn smallest(shards: &[ShardWindow], at: &[usize]) -> Option<usize> {

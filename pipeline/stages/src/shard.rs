@@ -270,7 +270,15 @@ impl Shard {
             Purpose::Correction => LateReason::Correction,
         };
         let flow = row(identity, counters, 1, 1);
-        self.since_close.late.push(LateRow { position: job.position, index, reason, window, bucket, flow });
+        self.since_close.late.push(LateRow {
+            position: job.position,
+            index,
+            reason,
+            window,
+            bucket,
+            flow,
+            identity: None,
+        });
     }
 
     #[cold]
@@ -358,6 +366,8 @@ fn row(identity: Identity, counters: Counters, records: u32, buckets: u16) -> Fl
         buckets,
         labels_varied: false,
         trace_split: false,
+        ends: None,
+        services: None,
     }
 }
 

@@ -17,7 +17,13 @@ pub(crate) fn epoch(position: u64, flows: usize) -> Epoch {
     let start = EventTime::from_secs(60 * position as i64);
     let span = Span::new(start, start.plus(60_000_000));
     let flows: Vec<_> = (0..flows).map(|i| flow(key("web", "db", 5000 + i as i64))).collect();
-    let window = ClosedWindow { span, coverage: 1.0, flows, conversations: vec![conversation(key("db", "web", 80))] };
+    let window = ClosedWindow {
+        span,
+        coverage: 1.0,
+        identity: None,
+        flows,
+        conversations: vec![conversation(key("db", "web", 80))],
+    };
     Epoch {
         stream: stream(),
         log: LogId(1),
@@ -72,6 +78,8 @@ fn flow(key: Arc<KeyRecord>) -> FlowRow {
         buckets: 1,
         labels_varied: false,
         trace_split: false,
+        ends: None,
+        services: None,
     }
 }
 
@@ -82,5 +90,6 @@ fn conversation(key: Arc<KeyRecord>) -> Conversation {
         expected_halves: Some(2),
         agreement: Agreement::OneSided,
         symmetry: Symmetry::Idle,
+        ends: None,
     }
 }

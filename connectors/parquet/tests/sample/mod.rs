@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use catchment_core::{
     Agreement, ClosedWindow, Conversation, Counters, Endpoint, Epoch, EpochId, EventTime, Floor, FlowKey, FlowRow,
-    GapRow, Half, KeyRecord, Labels, LateReason, LateRow, LogId, LogPosition, PartitionId, PolicyHit, PolicyRef,
-    RejectRow, Service, Span, StreamId, Symmetry, Trace,
+    GapRow, Half, IdentityState, KeyRecord, Labels, LateReason, LateRow, LogId, LogPosition, PartitionId, PolicyHit,
+    PolicyRef, RejectRow, Service, Span, StreamId, Symmetry, Trace,
 };
 
 /// 2026-01-01T00:00:00Z, the start of a slot of any usual length.
@@ -25,6 +25,7 @@ pub(crate) fn epoch(n: u64, rows: u64) -> Epoch {
     let window = ClosedWindow {
         span,
         coverage: 0.75,
+        identity: Some(IdentityState::Fresh),
         flows: (0..rows).map(|i| flow(i, n)).collect(),
         conversations: (0..rows).map(|i| conversation(i, n)).collect(),
     };
@@ -67,6 +68,8 @@ fn flow(i: u64, n: u64) -> FlowRow {
         buckets: 2,
         labels_varied: i % 2 == 1,
         trace_split: i % 3 == 1,
+        ends: None,
+        services: None,
     }
 }
 
@@ -136,12 +139,21 @@ fn conversation(i: u64, n: u64) -> Conversation {
         expected_halves: (i.is_multiple_of(2)).then_some(2),
         agreement: Agreement::OneSided,
         symmetry: Symmetry::Symmetric,
+        ends: None,
     }
 }
 
 fn late(n: u64) -> LateRow {
     let position = LogPosition(n * 10);
-    LateRow { position, index: 3, reason: LateReason::Late, window: minute(0), bucket: minute(0), flow: flow(1, n) }
+    LateRow {
+        position,
+        index: 3,
+        reason: LateReason::Late,
+        window: minute(0),
+        bucket: minute(0),
+        flow: flow(1, n),
+        identity: None,
+    }
 }
 
 fn rejects(n: u64) -> Vec<RejectRow> {
