@@ -27,6 +27,7 @@ pub fn fold(entries: &[Entry], workers: &mut InlineWorkers) -> Vec<Epoch> {
         window: input::WINDOW,
         partitions: vec![PartitionId(0)],
         limits: KeyLimits::default(),
+        enrichment: None,
     };
     let mut folder = Folder::new(settings, &Resume::from_start(LogPosition(0)));
     let logged = (0..).map(LogPosition).zip(entries).map(|(position, entry)| Logged { position, entry: entry.clone() });

@@ -53,6 +53,12 @@ impl TryFrom<String> for LogId {
 #[serde(transparent)]
 pub struct PartitionId(pub u32);
 
+impl PartitionId {
+    /// What is known about the cluster keeps time like a part of the stream: windows wait for it too. It joins with its
+    /// first progress and leaves with one up to the end of time.
+    pub const KNOWLEDGE: Self = Self(u32::MAX);
+}
+
 /// How the payload of a [`FlowsEntry`] is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -70,7 +70,7 @@ impl AddressClass {
 }
 
 /// What is known about one end. `None` is not known; an empty list is known to be empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Who {
     /// Kind of the workload, through its owners.
     pub workload_kind: Option<Arc<str>>,

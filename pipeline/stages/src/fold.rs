@@ -14,6 +14,7 @@ use catchment_core::{
 use catchment_schemas::wire::FlowSlices;
 
 use crate::conversation::{Conversations, closed_window};
+use crate::enrich::{Enricher, Enrichment};
 use crate::limits::KeyLimits;
 use crate::merge::ShardWindow;
 use crate::shard::{Closing, Job, Shard, ShardClose};
@@ -58,6 +59,8 @@ pub struct Settings {
     pub partitions: Vec<PartitionId>,
     /// How many keys a window tells apart.
     pub limits: KeyLimits,
+    /// What is known about the cluster; `None` leaves identities out.
+    pub enrichment: Option<Enrichment>,
 }
 
 /// Where folding starts.
@@ -87,6 +90,7 @@ pub struct Folder {
     /// Watermarks as they stood before a position, oldest first; as far back as a floor may need.
     history: Vec<(LogPosition, Vec<(PartitionId, EventTime)>)>,
     conversations: Conversations,
+    enricher: Option<Enricher>,
     /// First position of the window that closed last.
     last_closed: Option<LogPosition>,
     /// Gaps that reach into windows still open.
@@ -101,12 +105,14 @@ impl Folder {
     pub fn new(settings: Settings, resume: &Resume) -> Self {
         let mut watermarks: BTreeMap<_, _> = settings.partitions.iter().map(|p| (*p, EventTime::MIN)).collect();
         watermarks.extend(resume.watermarks.iter().copied());
+        let enricher = settings.enrichment.as_ref().map(Enricher::new);
         let history = vec![(resume.position, watermarks.iter().map(|(p, t)| (*p, *t)).collect())];
         Self {
             settings,
             watermarks,
             history,
             conversations: Conversations::default(),
+            enricher,
             last_closed: None,
             open_gaps: Vec::new(),
             gaps: Vec::new(),
@@ -136,7 +142,9 @@ impl Folder {
                 Vec::new()
             }
             Entry::Progress { partition, up_to } => {
-                self.begin(position, up_to);
+                if partition != PartitionId::KNOWLEDGE {
+                    self.begin(position, up_to);
+                }
                 self.progress(position, partition, up_to, workers)
             }
         }
@@ -179,7 +187,10 @@ impl Folder {
     }
 
     fn gap(&mut self, position: LogPosition, gap: GapEntry) {
-        self.open_gaps.push((position, gap.span));
+        // Flows are counted although nobody knows whose they are.
+        if gap.partition != PartitionId::KNOWLEDGE {
+            self.open_gaps.push((position, gap.span));
+        }
         let GapEntry { partition, span, reason, detail } = gap;
         self.gaps.push(GapRow { position, partition, span, reason, detail });
     }
@@ -192,16 +203,25 @@ impl Folder {
         workers: &mut impl Workers,
     ) -> Vec<Epoch> {
         let before = self.watermark();
-        let mark = self.watermarks.entry(partition).or_insert(EventTime::MIN);
-        *mark = up_to.max(*mark);
+        self.mark(partition, up_to);
+        // Before the close: where nothing stays open, the floor lies right behind this mark. Also where time does not
+        // move: the next mark of another partition may move it.
+        let now = self.watermarks.iter().map(|(p, t)| (*p, *t)).collect();
+        self.history.push((position.next(), now));
         let watermark = self.watermark();
-        if watermark > before {
-            // Before the close: where nothing stays open, the floor lies right behind this mark.
-            let now = self.watermarks.iter().map(|(p, t)| (*p, *t)).collect();
-            self.history.push((position.next(), now));
-        }
         let crossed = watermark.align(self.settings.window) > before.align(self.settings.window);
         if crossed { self.close(position, watermark, workers) } else { Vec::new() }
+    }
+
+    /// Time never goes back, so who joins late has come as far as the others.
+    fn mark(&mut self, partition: PartitionId, up_to: EventTime) {
+        if partition == PartitionId::KNOWLEDGE && up_to == EventTime::MAX {
+            self.watermarks.remove(&partition);
+            return;
+        }
+        let joined = self.watermark();
+        let mark = self.watermarks.entry(partition).or_insert(joined);
+        *mark = up_to.max(*mark);
     }
 
     fn close(&mut self, position: LogPosition, watermark: EventTime, workers: &mut impl Workers) -> Vec<Epoch> {
@@ -210,6 +230,7 @@ impl Folder {
         let windows = merge_windows(&mut shards, self.settings.limits);
         let mut epochs = self.epochs(position, windows, open_floor, watermark);
         self.add_side_rows(&mut epochs[0], shards);
+        self.enrich(&mut epochs, watermark);
         epochs
     }
 
@@ -253,6 +274,22 @@ impl Folder {
         let epochs = epochs.collect();
         self.forget_history(final_floor);
         epochs
+    }
+
+    /// Says who talked, where knowledge takes part: what is known at this position is what was known at the first reading.
+    fn enrich(&mut self, epochs: &mut [Epoch], watermark: EventTime) {
+        let waits = self.settings.enrichment.as_ref().is_some_and(|enrichment| enrichment.marked);
+        let takes_part = !waits || self.watermarks.contains_key(&PartitionId::KNOWLEDGE);
+        let Some(enricher) = self.enricher.as_mut().filter(|_| takes_part) else { return };
+        let windows = epochs.iter_mut().filter_map(|epoch| epoch.window.as_mut());
+        let mut reached = EventTime::MIN;
+        for window in windows {
+            enricher.enrich(window);
+            reached = window.span.end;
+        }
+        // At the end of a bounded input time has no end; its last window does.
+        let moment = if watermark == EventTime::MAX { reached } else { watermark };
+        enricher.enrich_late(&mut epochs[0].late, moment);
     }
 
     fn closed(&mut self, window: ShardWindow) -> catchment_core::ClosedWindow {

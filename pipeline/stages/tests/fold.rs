@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use catchment_core::knowledge::{Change, Object};
 use catchment_core::{
     Cursor, Encoding, Entry, Epoch, EventTime, FlowRow, FlowsEntry, GapEntry, LogId, LogPosition, Logged, PartitionId,
     Purpose, Span, StreamId, json,
 };
 use catchment_schemas::Dataset;
 use catchment_schemas::goldmane::{Flow, FlowKey, FlowListResult, FlowResult, PolicyHit, PolicyTrace};
+use catchment_stages::enrich::{Enrichment, LabelKeys, Timeline};
 use catchment_stages::{Folder, InlineWorkers, KeyLimits, Resume, Settings, Shard};
 use proptest::prelude::*;
 use prost::Message as _;
@@ -18,7 +20,14 @@ const WINDOW: i64 = 60_000_000;
 
 fn settings() -> Settings {
     let stream = StreamId { cluster: "test".into(), source: "goldmane".into() };
-    Settings { stream, log: LogId(1), window: WINDOW, partitions: vec![PartitionId(0)], limits: KeyLimits::default() }
+    Settings {
+        stream,
+        log: LogId(1),
+        window: WINDOW,
+        partitions: vec![PartitionId(0)],
+        limits: KeyLimits::default(),
+        enrichment: None,
+    }
 }
 
 fn flow(bucket: i64, workload: u8, reporter: i32, policy: u8, labels: &[&str], amount: i64) -> Flow {
@@ -81,8 +90,12 @@ fn fold_from(entries: &[Entry], resume: &Resume, count: u64) -> Vec<Epoch> {
 }
 
 fn fold_within(limits: KeyLimits, entries: &[Entry], resume: &Resume, count: u64) -> Vec<Epoch> {
-    let mut folder = Folder::new(Settings { limits, ..settings() }, resume);
-    let mut workers = workers(count, limits);
+    fold_with(Settings { limits, ..settings() }, entries, resume, count)
+}
+
+fn fold_with(settings: Settings, entries: &[Entry], resume: &Resume, count: u64) -> Vec<Epoch> {
+    let mut workers = workers(count, settings.limits);
+    let mut folder = Folder::new(settings, resume);
     let logged = (0..).zip(entries).map(|(at, entry)| Logged { position: LogPosition(at), entry: entry.clone() });
     let from = logged.skip_while(|logged| logged.position < resume.position);
     from.flat_map(|logged| folder.entry(logged, &mut workers)).collect()
@@ -410,4 +423,116 @@ fn rows_of_zeros_without_a_time_are_skipped_and_counters_without_a_time_are_reje
     let reasons: Vec<_> = epochs.iter().flat_map(|e| &e.rejects).map(|row| row.reason).collect();
     assert_eq!(reasons, ["no_start_time", "spans_windows"]);
     assert!(rows(&epochs, Dataset::Flows).is_empty());
+}
+
+// === knowledge ===
+
+fn known_up_to(bucket: i64) -> Entry {
+    Entry::Progress { partition: PartitionId::KNOWLEDGE, up_to: EventTime::from_secs(START + bucket * 15) }
+}
+
+/// Two accounts of every workload, the second from the third minute on.
+fn with_knowledge() -> Settings {
+    let pod = |workload: u8, account: &str| {
+        let pod = serde_json::json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"namespace": "shop", "name": format!("web-{workload}-x"), "generateName": format!("web-{workload}-")},
+            "spec": {"serviceAccountName": account}, "status": {"phase": "Running"}});
+        Object::from_json(&pod.to_string()).expect("an object").expect("of a kind that is read")
+    };
+    let second = |workload| Change::to(EventTime::from_secs(START + 120), pod(workload, "second"));
+    let first = |workload| Change::to(EventTime::from_secs(START), pod(workload, "first"));
+    let timeline = Timeline::complete((0..4).map(first).chain((0..4).map(second)).collect());
+    let enrichment = Enrichment { timeline, marked: true, labels: LabelKeys::default() };
+    Settings { enrichment: Some(enrichment), ..settings() }
+}
+
+proptest! {
+    #[test]
+    fn who_talked_depends_on_the_log_alone(
+        flows in prop::collection::vec(flow_strategy(), 1..40), lag in 0i64..6, joins in 0usize..12, tardy in flow_strategy(),
+    ) {
+        // Knowledge joins somewhere and follows the flows by `lag` buckets; a flow comes late.
+        let mut entries = Vec::new();
+        for (at, entry) in log_of(&flows, list).into_iter().enumerate() {
+            let mark = if let Entry::Progress { up_to, .. } = entry { Some(up_to.plus(-lag * 15_000_000)) } else { None };
+            entries.push(entry);
+            let mark = mark.filter(|_| at >= joins);
+            entries.extend(mark.map(|up_to| Entry::Progress { partition: PartitionId::KNOWLEDGE, up_to }));
+        }
+        entries.extend([report(list(vec![tardy])), progress(200), known_up_to(200)]);
+        let start = Resume::from_start(LogPosition(0));
+        let whole = fold_with(with_knowledge(), &entries, &start, 1);
+        for count in [2, 7] {
+            prop_assert_eq!(text(&fold_with(with_knowledge(), &entries, &start, count)), text(&whole));
+        }
+        for (at, epoch) in whole.iter().enumerate() {
+            let cursor = epoch.cursor();
+            let again = fold_with(with_knowledge(), &entries, &Resume::from_cursor(&cursor), 2);
+            let fresh: Vec<_> = again.into_iter().filter(|e| e.id > cursor.committed).collect();
+            prop_assert_eq!(text(&fresh), text(&whole[at + 1..]), "behind epoch {}", at);
+        }
+        let windows: Vec<_> = whole.iter().filter_map(|epoch| epoch.window.as_ref()).map(|w| w.span.start).collect();
+        prop_assert!(windows.is_sorted_by(|a, b| a < b), "no window is there twice");
+    }
+}
+
+#[test]
+fn a_window_waits_for_what_is_known_of_its_time() {
+    let entries = [
+        known_up_to(0),
+        report(list(vec![flow(1, 1, 1, 0, &[], 1), flow(9, 1, 1, 0, &[], 1)])),
+        progress(12),
+        known_up_to(4),
+        known_up_to(12),
+    ];
+    let epochs = fold_with(with_knowledge(), &entries, &Resume::from_start(LogPosition(0)), 2);
+    let closed: Vec<_> =
+        epochs.iter().filter(|epoch| epoch.window.is_some()).map(|epoch| epoch.id.position.0).collect();
+    assert_eq!(closed, [3, 4]);
+    let accounts: Vec<_> =
+        rows(&epochs, Dataset::Flows).iter().map(|row| row["source_service_accounts"].clone()).collect();
+    assert_eq!(accounts, [serde_json::json!(["first"]), serde_json::json!(["second"])]);
+    let conversation = &rows(&epochs, Dataset::Conversations)[0];
+    assert_eq!((&conversation["source_pods"], &conversation["identity_state"]), (&1.into(), &"fresh".into()));
+}
+
+#[test]
+fn knowledge_that_leaves_is_waited_for_no_longer_and_what_comes_late_opens_no_window_again() {
+    let one = |bucket| report(list(vec![flow(bucket, 1, 1, 0, &[], 1)]));
+    let gone = Entry::Progress { partition: PartitionId::KNOWLEDGE, up_to: EventTime::MAX };
+    let entries = [
+        known_up_to(0),
+        one(1),
+        progress(8),
+        gone,
+        one(9),
+        progress(12),
+        known_up_to(4),
+        one(2),
+        one(13),
+        progress(16),
+        known_up_to(16),
+    ];
+    let epochs = fold_with(with_knowledge(), &entries, &Resume::from_start(LogPosition(0)), 1);
+    let closed: Vec<_> =
+        epochs.iter().filter(|epoch| epoch.window.is_some()).map(|epoch| epoch.id.position.0).collect();
+    assert_eq!(closed, [3, 5, 10], "the first without waiting on, the last with");
+    assert_eq!(epochs.iter().map(|epoch| epoch.late.len()).sum::<usize>(), 1);
+    let states: Vec<_> = rows(&epochs, Dataset::Flows).iter().map(|row| row["identity_state"].clone()).collect();
+    assert_eq!(states, [serde_json::Value::Null, serde_json::Value::Null, "fresh".into()]);
+}
+
+#[test]
+fn where_knowledge_is_missing_flows_are_counted_all_the_same() {
+    let span = Span::new(EventTime::from_secs(START), EventTime::from_secs(START + 60));
+    let blind = Entry::Gap(GapEntry {
+        partition: PartitionId::KNOWLEDGE,
+        span,
+        reason: "knowledge_blind".into(),
+        detail: "no API server".into(),
+    });
+    let entries = [report(list(vec![flow(1, 1, 1, 0, &[], 1)])), progress(4), blind, progress(8), progress(12)];
+    let epochs = fold(&entries, 1);
+    assert_eq!(rows(&epochs, Dataset::Flows)[0]["coverage"], 1.0);
+    assert_eq!(rows(&epochs, Dataset::Gaps)[0]["reason"], "knowledge_blind");
 }
