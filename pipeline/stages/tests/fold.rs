@@ -537,3 +537,27 @@ fn where_knowledge_is_missing_flows_are_counted_all_the_same() {
     assert_eq!(rows(&epochs, Dataset::Flows)[0]["coverage"], 1.0);
     assert_eq!(rows(&epochs, Dataset::Gaps)[0]["reason"], "knowledge_blind");
 }
+
+#[test]
+fn a_restart_knows_a_mark_that_moved_nothing_yet() {
+    let entries = [
+        known_up_to(0),
+        progress(4),
+        known_up_to(4),
+        progress(12),
+        report(list(vec![flow(13, 1, 1, 0, &[], 1)])),
+        known_up_to(8),
+        known_up_to(12),
+        progress(16),
+        known_up_to(16),
+    ];
+    let whole = fold_with(with_knowledge(), &entries, &Resume::from_start(LogPosition(0)), 1);
+    let at = whole.iter().position(|epoch| epoch.id.position == LogPosition(5)).expect("time moved at 5");
+    let cursor = whole[at].cursor();
+    assert_eq!(cursor.floor.position, LogPosition(4));
+    let again = fold_with(with_knowledge(), &entries, &Resume::from_cursor(&cursor), 1);
+    let behind = |epochs: &[Epoch]| -> Vec<_> {
+        epochs.iter().map(|epoch| epoch.id).filter(|id| *id > cursor.committed).collect()
+    };
+    assert_eq!(behind(&again), behind(&whole));
+}
