@@ -41,6 +41,7 @@ pub(crate) enum Command {
 Examples:
   catchment run --config catchment.yaml
   catchment run --from flows.ndjson --to -
+  catchment run --from flows.ndjson --knowledge cluster.json --to -
   kubectl ... | catchment run --from - --to windows.jsonl --window 5m")]
 pub(crate) struct RunArgs {
     /// Configuration file
@@ -58,6 +59,9 @@ pub(crate) struct RunArgs {
     /// Name of the cluster the flows belong to
     #[arg(long, default_value = "default", conflicts_with = "config")]
     pub(crate) cluster: String,
+    /// Objects of the cluster, to say who talked: what `kubectl get ... -o json` printed; repeatable
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    pub(crate) knowledge: Vec<String>,
     /// What to write
     #[arg(long = "dataset", value_enum, default_values = ["flows"], conflicts_with = "config")]
     pub(crate) datasets: Vec<DatasetArg>,

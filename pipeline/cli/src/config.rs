@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use catchment_core::{ByteSize, Error, Period, Result};
+use catchment_runtime::LabelKeys;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,9 @@ pub(crate) struct Config {
     /// The local log that every source writes to first.
     #[serde(default)]
     pub(crate) spool: SpoolConfig,
+    /// Who talked: what is known about the cluster is joined to every row.
+    #[serde(default)]
+    pub(crate) enrich: EnrichConfig,
     /// Where flows come from, by a name of your choice; the name is a column of every row.
     #[serde(default)]
     pub(crate) sources: BTreeMap<String, SourceConfig>,
@@ -82,6 +86,27 @@ impl Default for LimitsConfig {
     fn default() -> Self {
         let limits = catchment_runtime::KeyLimits::default();
         Self { max_keys: limits.max_keys as u32, max_bytes: ByteSize(limits.max_bytes as u64) }
+    }
+}
+
+/// What rows are joined with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct EnrichConfig {
+    /// The cluster's objects, from its API or from files; without it nothing is joined.
+    pub(crate) kubernetes: Option<catchment_kubernetes::Config>,
+    /// How long windows wait for news of the cluster while its API cannot be reached; their rows are marked then.
+    pub(crate) wait: Period,
+    /// Label keys that name the environment of a namespace, then of a pod; the first that is there wins.
+    pub(crate) environment_labels: Vec<String>,
+    /// Label keys that name the owner of a workload, then of a pod, then of a namespace; the first that is there wins.
+    pub(crate) owner_labels: Vec<String>,
+}
+
+impl Default for EnrichConfig {
+    fn default() -> Self {
+        let LabelKeys { environment, owner } = LabelKeys::default();
+        Self { kubernetes: None, wait: Period::secs(60), environment_labels: environment, owner_labels: owner }
     }
 }
 
@@ -172,10 +197,12 @@ impl Config {
         for value in members.values_mut() {
             env::expand(value, variables).map_err(|e| place::refuse(text, &[], Some(&e.reference), &e.message))?;
         }
+        let enrich = members.remove("enrich").unwrap_or_else(|| Value::Object(Map::new()));
+        let enrich = typed(text, &["enrich"], enrich)?;
         let sources = named(text, "sources", members.remove("sources"))?;
         let sinks = named(text, "sinks", members.remove("sinks"))?;
         let mut config: Self = typed(text, &[], Value::Object(members))?;
-        (config.sources, config.sinks) = (sources, sinks);
+        (config.enrich, config.sources, config.sinks) = (enrich, sources, sinks);
         config.validate(text)?;
         Ok(config)
     }
@@ -202,10 +229,11 @@ impl Config {
             ("sources", self.sources.is_empty(), "no source: name at least one under `sources`"),
             ("sinks", self.sinks.is_empty(), "no sink: name at least one under `sinks`"),
         ];
-        match wrong.iter().find(|(_, is_wrong, _)| *is_wrong) {
-            Some((key, _, message)) => Err(place::refuse(text, &[key], None, message)),
-            None => Ok(()),
+        if let Some((key, _, message)) = wrong.iter().find(|(_, is_wrong, _)| *is_wrong) {
+            return Err(place::refuse(text, &[key], None, message));
         }
+        let kubernetes = self.enrich.kubernetes.as_ref().map_or(Ok(()), catchment_kubernetes::Config::validate);
+        kubernetes.map_err(|e| place::refuse(text, &["enrich", "kubernetes"], None, &e.message))
     }
 }
 

@@ -16,8 +16,8 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::args::DemoArgs;
-use crate::config::{Config, HttpConfig, LimitsConfig, LogConfig, SinkConfig, SourceConfig, SpoolConfig};
-use crate::{run, wiring};
+use crate::config::{Config, EnrichConfig, HttpConfig, LimitsConfig, LogConfig, SinkConfig, SourceConfig, SpoolConfig};
+use crate::{knowledge, run, wiring};
 
 /// What the folder of a demo holds; a folder without the first of them is somebody else's.
 pub(crate) struct Folder(PathBuf);
@@ -75,7 +75,8 @@ async fn simulate_and_run(args: &DemoArgs, folder: &Folder, kafka: Option<catchm
     write(&folder.config(), &config.print())?;
     introduce(args, folder, &config)?;
     let mut registry = Registry::with_prefix("catchment");
-    let mut streams = wiring::streams(&config, &mut registry)?;
+    let enrichment = knowledge::enrichment(&config.enrich)?;
+    let mut streams = wiring::streams(&config, enrichment.as_ref(), &mut registry)?;
     for stream in &mut streams {
         stream.sinks.push(NamedSink { name: "screen".to_owned(), sink: Box::new(screen::Screen) });
     }
@@ -135,6 +136,7 @@ fn configuration(folder: &Folder, address: &str, kafka: Option<catchment_kafka::
         workers: 1,
         limits: LimitsConfig::default(),
         spool: SpoolConfig { dir: folder.spool(), ..SpoolConfig::default() },
+        enrich: EnrichConfig::default(),
         sources: BTreeMap::from([("calico".to_owned(), SourceConfig::Goldmane(source))]),
         sinks,
         http: HttpConfig::default(),

@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod config;
 mod demo;
+mod knowledge;
 mod run;
 mod schema;
 mod selector;

@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::args::{DatasetArg, RunArgs};
-use crate::config::{Config, HttpConfig, LimitsConfig, LogConfig, SinkConfig, SourceConfig, SpoolConfig};
-use crate::wiring;
+use crate::config::{Config, EnrichConfig, HttpConfig, LimitsConfig, LogConfig, SinkConfig, SourceConfig, SpoolConfig};
+use crate::{knowledge, wiring};
 
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
     match &args.config {
@@ -34,7 +34,8 @@ fn start(config: &Config, serve_metrics: bool) -> Result<()> {
 
 async fn run_config(config: &Config, serve_metrics: bool) -> Result<()> {
     let mut registry = Registry::with_prefix("catchment");
-    let streams = wiring::streams(config, &mut registry)?;
+    let enrichment = knowledge::enrichment(&config.enrich)?;
+    let streams = wiring::streams(config, enrichment.as_ref(), &mut registry)?;
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
         if stop_signal().await.is_ok() {
@@ -105,11 +106,18 @@ fn short_form(args: &RunArgs) -> Config {
         workers: 1,
         limits: LimitsConfig::default(),
         spool: SpoolConfig::default(),
+        enrich: EnrichConfig { kubernetes: files_of_cluster(&args.knowledge), ..EnrichConfig::default() },
         sources: BTreeMap::from([("files".to_owned(), SourceConfig::Files(source))]),
         sinks: BTreeMap::from([("out".to_owned(), SinkConfig::Jsonl(sink))]),
         http: HttpConfig::default(),
         log: LogConfig { level: "warn".to_owned(), ..LogConfig::default() },
     }
+}
+
+fn files_of_cluster(files: &[String]) -> Option<catchment_kubernetes::Config> {
+    let kubernetes =
+        catchment_kubernetes::Config { snapshot: files.to_vec(), ..catchment_kubernetes::Config::default() };
+    (!files.is_empty()).then_some(kubernetes)
 }
 
 fn dataset_name(arg: DatasetArg) -> catchment_files::DatasetName {

@@ -7,7 +7,7 @@ use catchment_kafka::KafkaSink;
 use catchment_parquet::ParquetSink;
 use catchment_runtime::pipeline::{LogKind, Stream};
 use catchment_runtime::spool::Limits;
-use catchment_runtime::{KeyLimits, NamedSink};
+use catchment_runtime::{Enrichment, KeyLimits, NamedSink};
 use prometheus_client::registry::Registry;
 
 use crate::config::{Config, SinkConfig, SourceConfig};
@@ -15,12 +15,22 @@ use crate::config::{Config, SinkConfig, SourceConfig};
 /// Segments are cut whole, so a segment is a small share of what may be kept.
 const SEGMENTS_PER_SPOOL: u64 = 64;
 
-/// One stream per source, each with its own instance of every sink.
-pub(crate) fn streams(config: &Config, registry: &mut Registry) -> Result<Vec<Stream>> {
-    config.sources.iter().map(|(name, source)| stream(config, name, source, registry)).collect()
+/// One stream per source, each with its own instance of every sink. All share what is known about the cluster.
+pub(crate) fn streams(
+    config: &Config,
+    enrichment: Option<&Enrichment>,
+    registry: &mut Registry,
+) -> Result<Vec<Stream>> {
+    config.sources.iter().map(|(name, source)| stream(config, name, source, enrichment, registry)).collect()
 }
 
-fn stream(config: &Config, name: &str, source_config: &SourceConfig, registry: &mut Registry) -> Result<Stream> {
+fn stream(
+    config: &Config,
+    name: &str,
+    source_config: &SourceConfig,
+    enrichment: Option<&Enrichment>,
+    registry: &mut Registry,
+) -> Result<Stream> {
     let id = StreamId { cluster: config.cluster.clone(), source: name.to_owned() };
     let labels = [("cluster".into(), config.cluster.clone().into()), ("source".into(), name.to_owned().into())];
     let registry = registry.sub_registry_with_labels(labels.into_iter());
@@ -33,6 +43,7 @@ fn stream(config: &Config, name: &str, source_config: &SourceConfig, registry: &
             max_keys: config.limits.max_keys as usize,
             max_bytes: usize::try_from(config.limits.max_bytes.0).unwrap_or(usize::MAX),
         },
+        enrichment: enrichment.cloned(),
         workers: usize::from(config.workers),
         id,
     })

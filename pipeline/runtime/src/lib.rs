@@ -18,6 +18,7 @@ mod supply;
 mod workers;
 
 pub use catchment_stages::KeyLimits;
+pub use catchment_stages::enrich::{Enrichment, LabelKeys, Timeline};
 pub use line::NamedSink;
 pub use readiness::Readiness;
 pub use retry::Backoff;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use catchment_core::{Error, LogId, PartitionId, Result, Source, StreamId};
+use catchment_stages::enrich::Enrichment;
 use catchment_stages::{KeyLimits, Settings};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -45,6 +46,8 @@ pub struct Stream {
     pub window: i64,
     /// How many keys a window tells apart.
     pub limits: KeyLimits,
+    /// What is known about the cluster; `None` leaves identities out.
+    pub enrichment: Option<Enrichment>,
     /// Worker threads a line.
     pub workers: usize,
 }
@@ -131,6 +134,7 @@ fn fold_of(stream: &Stream, log: LogId) -> Fold {
         window: stream.window,
         partitions: vec![PartitionId::default()],
         limits: stream.limits,
+        enrichment: stream.enrichment.clone(),
     };
     Fold { settings, workers: stream.workers }
 }

@@ -9,7 +9,7 @@ use catchment_core::{
     ClosedWindow, Counters, Endpoint, EventTime, FlowKey, FlowRow, IdentityFrom, IdentityState, KeyRecord, Labels,
     LateReason, LateRow, LogPosition, Service, ServicesFrom, Span, Trace, Who,
 };
-use catchment_stages::enrich::{Blind, Enricher, Enrichment, LabelKeys, Timeline};
+use catchment_stages::enrich::{Blind, Enricher, Enrichment, FORESIGHT, LabelKeys, Timeline};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -207,6 +207,8 @@ fn a_name_taken_over_is_the_old_ones_in_old_windows_and_in_late_rows() {
     let new = owned("web-0", "apps/v1", "DaemonSet", "web", "web-");
     let changes = vec![told(0, &old), gone(10, &old), told(20, &new)];
     let name = |minute| source(changes.clone(), minute, from_pods("web-*", &[]));
+    let right_before = source(vec![told(1, &old)], 0, from_pods("web-*", &[]));
+    assert_eq!((workload(&right_before), right_before.pods), (("StatefulSet", "web"), Some(1)), "flows are dated back");
     assert_eq!((workload(&name(9)), name(9).pods), (("StatefulSet", "web"), Some(1)));
     assert_eq!((workload(&name(15)), name(15).pods), (("StatefulSet", "web"), Some(0)), "remembered");
     assert_eq!((workload(&name(20)), name(20).pods), (("DaemonSet", "web"), Some(1)));
@@ -301,23 +303,28 @@ fn one_changed_pod_touches_only_what_was_derived_from_it() {
 /// Account, node, and whether it runs.
 type Shape = (u8, u8, bool);
 
-/// One step of a history: at a minute, a pod of a few names appears, changes or goes.
+/// Tens of seconds since the start: finer than a window and than how far it looks behind its end.
+type Tick = i64;
+const TICK: i64 = 10_000_000;
+const TICKS_A_WINDOW: Tick = MINUTE / TICK;
+
+/// One step of a history: a pod of a few names appears, changes or goes.
 #[derive(Clone, Debug)]
 struct Step {
-    minute: i64,
+    tick: Tick,
     pod: u8,
     what: Option<Shape>,
 }
 
 fn history() -> impl Strategy<Value = Vec<Step>> {
-    let step = (0i64..40, 0u8..6, prop::option::weighted(0.7, (0u8..3, 0u8..3, any::<bool>())));
+    let step = (0i64..200, 0u8..6, prop::option::weighted(0.7, (0u8..3, 0u8..3, any::<bool>())));
     // A day lies between two halves of some histories, so that names are forgotten.
     prop::collection::vec((step, prop::bool::weighted(0.2)), 1..30).prop_map(|steps| {
-        let mut steps: Vec<_> = steps
-            .into_iter()
-            .map(|((minute, pod, what), next_day)| Step { minute: minute + i64::from(next_day) * 1450, pod, what })
-            .collect();
-        steps.sort_by_key(|step| step.minute);
+        let later = |next_day: bool| i64::from(next_day) * (DAY / TICK + 60);
+        let steps = steps.into_iter();
+        let mut steps: Vec<_> =
+            steps.map(|((tick, pod, what), next_day)| Step { tick: tick + later(next_day), pod, what }).collect();
+        steps.sort_by_key(|step| step.tick);
         steps
     })
 }
@@ -328,8 +335,9 @@ fn name_of(pod: u8) -> (String, String) {
 
 fn change(step: &Step) -> Change {
     let (name, prefix) = name_of(step.pod);
+    let moment = EventTime(step.tick * TICK);
     let Some((account, node, running)) = step.what else {
-        return gone(step.minute, &pod(&name, &json!({})));
+        return Change::gone(moment, object(&pod(&name, &json!({}))).key());
     };
     let mut value = owned(&name, "apps/v1", if account == 0 { "DaemonSet" } else { "StatefulSet" }, "w", &prefix);
     let phase = if running { "Running" } else { "Succeeded" };
@@ -338,43 +346,53 @@ fn change(step: &Step) -> Change {
         "spec": {"serviceAccountName": format!("sa{account}"), "nodeName": format!("n{node}")},
     });
     merge(&mut value, &more);
-    told(step.minute, &value)
+    Change::to(moment, object(&value))
 }
 
 /// What the naive join says of `prefix` in a window: accounts, nodes, pods.
 type Told = (BTreeSet<String>, BTreeSet<String>, usize);
 
+/// A pod in one shape from one tick to another.
+type Spell = (u8, Tick, Tick, Shape);
+
+fn spells(steps: &[Step]) -> Vec<Spell> {
+    let mut spells = Vec::new();
+    let mut open: BTreeMap<u8, (Tick, Shape)> = BTreeMap::new();
+    for step in steps {
+        if open.get(&step.pod).map(|(_, shape)| *shape) == step.what {
+            continue;
+        }
+        let before = open.remove(&step.pod).filter(|(since, _)| *since < step.tick);
+        spells.extend(before.map(|(since, shape)| (step.pod, since, step.tick, shape)));
+        open.extend(step.what.map(|shape| (step.pod, (step.tick, shape))));
+    }
+    spells.extend(open.into_iter().map(|(pod, (since, shape))| (pod, since, Tick::MAX, shape)));
+    spells
+}
+
 /// Goes through all steps for every question.
 fn naive(steps: &[Step], prefix: &str, revision: Option<u8>, minute: i64) -> Option<Told> {
-    let mut spans: Vec<(u8, i64, i64, Shape)> = Vec::new();
-    let mut open: BTreeMap<u8, (i64, Shape)> = BTreeMap::new();
-    for step in steps.iter().filter(|step| step.minute < minute + 1) {
-        if let Some((since, what)) = open.remove(&step.pod) {
-            if Some(what) == step.what {
-                open.insert(step.pod, (since, what));
-                continue;
-            }
-            if since < step.minute {
-                spans.push((step.pod, since, step.minute, what));
-            }
-        }
-        if let Some(what) = step.what {
-            open.insert(step.pod, (step.minute, what));
-        }
+    let (start, end) = (minute * TICKS_A_WINDOW, (minute + 1) * TICKS_A_WINDOW);
+    let foresight = FORESIGHT / TICK;
+    let known: Vec<_> = steps.iter().filter(|step| step.tick < end + foresight).cloned().collect();
+    let mut spells = spells(&known);
+    spells.retain(|(pod, _, to, _)| name_of(*pod).1 == prefix && *to > start - DAY / TICK);
+    if spells.iter().any(|(.., shape)| Some(shape.0) == revision) {
+        spells.retain(|(.., shape)| Some(shape.0) == revision);
     }
-    spans.extend(open.into_iter().map(|(pod, (since, what))| (pod, since, i64::MAX, what)));
-    spans.retain(|(pod, _, to, _)| name_of(*pod).1 == prefix && *to > minute - DAY / MINUTE);
-    if spans.iter().any(|(.., what)| Some(what.0) == revision) {
-        spans.retain(|(.., what)| Some(what.0) == revision);
-    }
-    let alive: Vec<_> = spans.iter().copied().filter(|(_, _, to, what)| *to > minute && what.2).collect();
+    let running = |from: Tick, until: Tick| -> Vec<Spell> {
+        let meets = |spell: &&Spell| spell.1 < until && spell.2 > from && spell.3.2;
+        spells.iter().filter(meets).copied().collect()
+    };
+    let alive = Some(running(start, end)).filter(|alive| !alive.is_empty());
+    let alive = alive.unwrap_or_else(|| running(end, end + foresight));
     let names: BTreeSet<_> = alive.iter().map(|(pod, ..)| *pod).collect();
-    let newest = spans.iter().map(|(_, _, to, _)| *to).max()?;
-    let meant =
-        if alive.is_empty() { spans.into_iter().filter(|(_, _, to, _)| *to == newest).collect() } else { alive };
+    let ended = |spell: &Spell| if spell.2 < end { spell.2 } else { Tick::MAX };
+    let newest = spells.iter().map(ended).max()?;
+    let meant = if alive.is_empty() { spells.into_iter().filter(|s| ended(s) == newest).collect() } else { alive };
     Some((
-        meant.iter().map(|(.., what)| format!("sa{}", what.0)).collect(),
-        meant.iter().map(|(.., what)| format!("n{}", what.1)).collect(),
+        meant.iter().map(|(.., shape)| format!("sa{}", shape.0)).collect(),
+        meant.iter().map(|(.., shape)| format!("n{}", shape.1)).collect(),
         names.len(),
     ))
 }

@@ -61,6 +61,13 @@ pub struct Meta {
     pub owner_references: Vec<OwnerReference>,
 }
 
+impl Meta {
+    /// When it was made, if it says so in a way that can be read.
+    pub fn created(&self) -> Option<crate::EventTime> {
+        crate::EventTime::parse_rfc3339(self.creation_timestamp.as_deref()?)
+    }
+}
+
 /// One entry of `metadata.ownerReferences`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -15,6 +15,7 @@ use super::workload::{
     Service, ServiceAccount, ServiceCIDR, StatefulSet,
 };
 use super::{Text, storage};
+use crate::EventTime;
 
 /// The group of Calico's API.
 pub const CALICO: &str = "projectcalico.org";
@@ -79,6 +80,11 @@ macro_rules! kinds {
                     namespace: Text::new(&object.metadata.namespace),
                     name: Text::new(&object.metadata.name),
                 },)* }
+            }
+
+            /// When it was made, if it says so.
+            pub fn created(&self) -> Option<EventTime> {
+                match self { $(Self::$kind(object) => object.metadata.created(),)* }
             }
 
             fn parse(kind: Kind, json: &str) -> serde_json::Result<Self> {

@@ -39,6 +39,11 @@ pub struct ShortMeta {
 }
 
 impl ShortMeta {
+    /// When it was made, if it says so.
+    pub const fn created(&self) -> Option<EventTime> {
+        self.creation_timestamp
+    }
+
     /// The owner that manages the object.
     pub fn controller(&self) -> Option<&Owner> {
         self.owner_references.iter().find(|owner| owner.controller)

@@ -11,6 +11,9 @@ use super::timeline::Timeline;
 /// How long a name is remembered after the last that bore it has gone, in microseconds of event time.
 pub(super) const REMEMBERED: i64 = 24 * 3600 * 1_000_000;
 
+/// A node dates a flow back to its last report, so a flow may be older than its pod by one of these, in microseconds.
+pub const FORESIGHT: i64 = 20 * 1_000_000;
+
 /// What objects are looked up by, and so what an answer was derived from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Handle {
@@ -44,14 +47,19 @@ impl Version {
         self.from < window.end && self.to > window.start
     }
 
+    /// Whether it was so at the end of the window.
+    pub(super) fn is_there_at_end(&self, window: Span) -> bool {
+        self.from < window.end && self.to >= window.end
+    }
+
     /// When it ended, as the window could know: what came behind it had not happened yet.
     pub(super) fn ended(&self, window: Span) -> Option<EventTime> {
         (self.to < window.end).then_some(self.to)
     }
 
-    /// Whether it was so in the window or not too long before.
+    /// Whether it was so in the window, not too long before, or right behind it.
     pub(super) fn is_remembered(&self, window: Span) -> bool {
-        self.from < window.end && self.to > window.start.plus(-REMEMBERED)
+        self.from < window.end.plus(FORESIGHT) && self.to > window.start.plus(-REMEMBERED)
     }
 }
 
@@ -65,6 +73,8 @@ pub(super) struct Knowledge {
     objects: HashMap<Key, Vec<Version>>,
     /// Objects with a version that has the handle, and how many such versions.
     index: HashMap<Handle, BTreeMap<Key, u32>>,
+    /// Objects that change right behind the newest window, and when.
+    upcoming: BTreeMap<EventTime, Vec<Key>>,
     /// When versions leave the windows, are forgotten, and can be dropped.
     due: BTreeMap<EventTime, Vec<(Key, Due)>>,
 }
@@ -78,21 +88,34 @@ enum Due {
 
 impl Knowledge {
     pub(super) fn new(timeline: Timeline) -> Self {
-        Self { timeline, learned: EventTime::MIN, objects: HashMap::new(), index: HashMap::new(), due: BTreeMap::new() }
+        Self {
+            timeline,
+            learned: EventTime::MIN,
+            objects: HashMap::new(),
+            index: HashMap::new(),
+            upcoming: BTreeMap::new(),
+            due: BTreeMap::new(),
+        }
     }
 
     pub(super) const fn timeline(&self) -> &Timeline {
         &self.timeline
     }
 
-    /// Learns what happened before the end of `window`. Returns every handle under which that window finds something
+    /// Learns what happened before the end of `window` and right behind it. Returns every handle under which that window finds something
     /// else than the window before.
     pub(super) fn advance(&mut self, window: Span) -> Vec<Handle> {
         let mut touched = Vec::new();
-        for change in self.timeline.between(self.learned, window.end) {
+        let until = window.end.plus(FORESIGHT);
+        for change in self.timeline.between(self.learned, until) {
             self.learn(&change, &mut touched);
+            self.upcoming.entry(change.at).or_default().push(change.key);
         }
-        self.learned = self.learned.max(window.end);
+        self.learned = self.learned.max(until);
+        while let Some(entry) = self.upcoming.first_entry().filter(|entry| *entry.key() < window.end) {
+            let (time, keys) = entry.remove_entry();
+            keys.iter().for_each(|key| self.begins_or_ends(key, time, &mut touched));
+        }
         while let Some(entry) = self.due.first_entry().filter(|entry| *entry.key() <= window.start) {
             let (time, keys) = entry.remove_entry();
             for (key, due) in keys {
@@ -130,6 +153,12 @@ impl Knowledge {
         }
         let version = Version { from: change.at, to: EventTime::MAX, object, handles };
         self.objects.entry(change.key.clone()).or_default().push(version);
+    }
+
+    fn begins_or_ends(&self, key: &Key, time: EventTime, touched: &mut Vec<Handle>) {
+        let versions = self.objects.get(key).into_iter().flatten();
+        let changed = versions.filter(|version| version.from == time || version.to == time);
+        touched.extend(changed.flat_map(|version| version.handles.iter().cloned()));
     }
 
     fn fall_due(&mut self, key: &Key, due: Due, time: EventTime, touched: &mut Vec<Handle>) {
@@ -179,11 +208,12 @@ impl Knowledge {
         versions.filter(move |(_, version)| version.handles.contains(handle))
     }
 
-    /// The object as it was at the end of the window, or when it was last seen.
+    /// The object as it was at the end of the window, or when it was last seen, or else as it was made right behind it.
     pub(super) fn last(&self, key: &Key, window: Span) -> Option<&Version> {
         let versions = self.objects.get(key)?;
         let known = versions.partition_point(|version| version.from < window.end);
-        versions[..known].last().filter(|version| version.is_remembered(window))
+        let before = versions[..known].last().filter(|version| version.is_remembered(window));
+        before.or_else(|| versions.get(known).filter(|version| version.is_remembered(window)))
     }
 }
 

@@ -6,7 +6,7 @@ use catchment_core::Span;
 use catchment_core::knowledge::workload::{EndpointSlice, LabelSet, Node, Phase, Pod, ShortMeta};
 use catchment_core::knowledge::{Key, Kind, Object, Text};
 
-use super::knowledge::{Handle, Knowledge, Version};
+use super::knowledge::{FORESIGHT, Handle, Knowledge, Version};
 
 /// The knowledge as one window sees it.
 pub(super) struct Look<'a> {
@@ -29,6 +29,13 @@ impl Seen<'_> {
     pub(super) fn is_alive(&self, window: Span) -> bool {
         self.version.is_in(window) && !matches!(self.pod.status.phase, Phase::Succeeded | Phase::Failed)
     }
+}
+
+/// The pods that could send and receive in the window, or else right behind it.
+pub(super) fn alive<'a>(pods: &[Seen<'a>], window: Span) -> Vec<Seen<'a>> {
+    let in_span = |span| pods.iter().copied().filter(|seen| seen.is_alive(span)).collect::<Vec<_>>();
+    let alive = in_span(window);
+    if alive.is_empty() { in_span(Span::new(window.end, window.end.plus(FORESIGHT))) } else { alive }
 }
 
 impl<'a> Look<'a> {
@@ -71,7 +78,7 @@ impl<'a> Look<'a> {
     /// Endpoint slices that are there at the end of the window.
     pub(super) fn slices(&self, handle: Handle) -> Vec<&'a EndpointSlice> {
         let slices = self.find(handle).into_iter().filter_map(|(_, version)| match &version.object {
-            Object::EndpointSlice(slice) if version.ended(self.window).is_none() => Some(&**slice),
+            Object::EndpointSlice(slice) if version.is_there_at_end(self.window) => Some(&**slice),
             _ => None,
         });
         slices.collect()

@@ -1,7 +1,7 @@
 //! Who talked: the join of closed windows with what is known about the cluster.
 //!
 //! The identity of an end is a function of its name, the labels of the row and the window, over the versions of objects
-//! that were valid then ([`Timeline`]). It is looked up once per end and kept with everything it was derived from; a change
+//! that were valid then ([`Timeline`]), up to [`FORESIGHT`] behind its end. It is looked up once per end and kept with everything it was derived from; a change
 //! of an object makes worthless only what was derived from it. Rows are in canonical order, so most are found again next
 //! to their place in the window before, without a look-up.
 
@@ -22,6 +22,7 @@ use catchment_core::{
 };
 
 use cache::Cache;
+pub use knowledge::FORESIGHT;
 use knowledge::{Handle, Knowledge, REMEMBERED};
 use look::Look;
 pub use resolve::LabelKeys;

@@ -11,7 +11,7 @@ use catchment_schemas::goldmane::EndpointType;
 
 use super::address;
 use super::knowledge::Handle;
-use super::look::{Look, Seen, first_of, meta};
+use super::look::{Look, Seen, alive, first_of, meta};
 
 /// The label keys that tell environment and owner, the first that is there wins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,9 +130,10 @@ fn carries(pod: &LabelSet, labels: &Labels) -> bool {
     })
 }
 
-/// What pods have in common, or all that they differ in. Where none lives in the window, it is the last that was seen.
+/// What pods have in common, or all that they differ in. Where none lives in the window or right behind it, it is the last
+/// that was seen.
 fn of_pods<'a>(look: &Look<'a>, keys: &LabelKeys, pods: &[Seen<'a>], from: IdentityFrom) -> Who {
-    let alive: Vec<_> = pods.iter().copied().filter(|seen| seen.is_alive(look.window)).collect();
+    let alive = alive(pods, look.window);
     let names: BTreeSet<_> = alive.iter().map(|seen| (seen.key, &seen.pod.metadata.uid)).collect();
     let count = names.len() as u64;
     let pods = if alive.is_empty() { last_seen(look, pods) } else { alive };
@@ -276,8 +277,7 @@ fn network(look: &Look<'_>, keys: &LabelKeys, name: &str) -> Who {
 
 /// The pod that owns an address, else the node.
 fn at_address(look: &Look<'_>, keys: &LabelKeys, ip: IpAddr) -> Option<Who> {
-    let mut pods = look.pods(Handle::Address(ip));
-    pods.retain(|seen| seen.is_alive(look.window));
+    let pods = alive(&look.pods(Handle::Address(ip)), look.window);
     if let Some(newest) = pods.iter().max_by_key(|seen| (seen.version.from, seen.key)) {
         let namespace = newest.key.namespace.clone();
         let mut who = of_pods(look, keys, &[*newest], IdentityFrom::Ip);

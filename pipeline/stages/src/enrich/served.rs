@@ -7,7 +7,7 @@ use catchment_core::knowledge::{Key, Kind, Text};
 use catchment_core::{Served, Service, ServicesFrom};
 
 use super::knowledge::{Handle, SERVICE_NAME};
-use super::look::Look;
+use super::look::{Look, alive};
 use super::resolve::{End, pods_named};
 
 /// What is asked about a destination.
@@ -38,8 +38,7 @@ pub(super) fn served(look: &Look<'_>, of: &Destination) -> Served {
 /// `None` where no pod of the destination is known, so nothing can be said.
 fn leading_to_pods(look: &Look<'_>, of: &Destination) -> Option<Served> {
     let namespace = of.end.namespace.as_deref()?;
-    let mut pods = pods_named(look, namespace, &of.end.name);
-    pods.retain(|seen| seen.is_alive(look.window));
+    let pods = alive(&pods_named(look, namespace, &of.end.name), look.window);
     if pods.is_empty() {
         return None;
     }
