@@ -69,6 +69,12 @@ impl Cycle {
     }
 }
 
+/// The moments in `[from, until)` at which it changes.
+pub(crate) fn turns(cycle: Option<Cycle>, from: i64, until: i64) -> impl Iterator<Item = i64> {
+    let first = cycle.map(|c| (from, c)).map(|(from, c)| (from + (-from - c.phase).rem_euclid(c.period), c.period));
+    first.into_iter().flat_map(move |(first, period)| (first..until).step_by(period as usize))
+}
+
 /// How often it has changed at a moment, coming round again.
 pub(crate) fn generation(cycle: Option<Cycle>, secs: i64) -> u8 {
     cycle.map_or(0, |c| (secs + c.phase).div_euclid(c.period).rem_euclid(GENERATIONS) as u8)

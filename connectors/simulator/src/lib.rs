@@ -21,6 +21,7 @@ mod dice;
 mod draw;
 mod filter;
 mod judge;
+mod knowledge;
 mod labels;
 mod ledger;
 mod options;

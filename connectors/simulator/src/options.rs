@@ -28,6 +28,9 @@ pub struct Options {
     pub backfill: Period,
     /// Where to write what the cluster really produced.
     pub truth: Option<PathBuf>,
+    /// Folder for what a cluster's API would say of it: `objects.json` as `kubectl get -o json` prints it when the nodes
+    /// begin to count, and `changes.jsonl`, the changes of the duration or of a day.
+    pub knowledge: Option<PathBuf>,
     /// Share of the flushes that reach the collector one to four minutes late, 0 to 1.
     pub late_share: f64,
     /// Whether nodes connect anew now and then and send five minutes of flows again, which the
@@ -51,6 +54,7 @@ impl Default for Options {
             duration: None,
             backfill: Period::secs(0),
             truth: None,
+            knowledge: None,
             late_share: 0.01,
             resend: false,
             restart_after: None,
@@ -87,6 +91,11 @@ impl Options {
     /// When the nodes begin to count.
     pub(crate) const fn first(&self) -> EventTime {
         self.start.plus(-self.backfill.micros())
+    }
+
+    /// How far what is known of the cluster reaches.
+    pub(crate) fn known_until(&self) -> EventTime {
+        self.start.plus(self.duration.unwrap_or(Period::secs(24 * 3600)).micros())
     }
 
     /// When the nodes fall silent.

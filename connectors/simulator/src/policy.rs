@@ -1,6 +1,9 @@
 //! Policies of the simulated namespaces, as the traces they leave on a flow.
 
+use std::collections::BTreeSet;
+
 use catchment_schemas::goldmane::{Action, PolicyHit, PolicyKind, PolicyTrace};
+use serde_json::{Value, json};
 
 /// How a namespace is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +85,55 @@ fn end_of_tier(trigger: PolicyHit, index: i64) -> PolicyHit {
         rule_index: -1,
         trigger: Some(Box::new(PolicyHit { action: 0, ..trigger })),
         ..policy(PolicyKind::EndOfTier, "", "", &tier)
+    }
+}
+
+/// A policy as the API writes it, without its metadata.
+pub(crate) struct PolicyObject {
+    pub(crate) kind: &'static str,
+    pub(crate) global: bool,
+    pub(crate) name: String,
+    pub(crate) spec: Value,
+}
+
+/// The tiers beside the built-in ones, with their order.
+pub(crate) fn tiers() -> impl Iterator<Item = (&'static str, u32)> {
+    [("platform", 100), ("application", 200)].into_iter()
+}
+
+/// The policies of a namespace. Every edit puts one more rule, which matches nothing, in front of the one that allows.
+pub(crate) fn objects(stance: Stance, apps: &BTreeSet<&str>, edits: u8) -> Vec<PolicyObject> {
+    let namespaced = |kind, app: &&str, spec| PolicyObject { kind, global: false, name: format!("allow-{app}"), spec };
+    let selector = |app: &&str| format!("app.kubernetes.io/name == '{app}'");
+    let idle = |rule: Value| (0..edits).map(|_| rule.clone()).collect::<Vec<_>>();
+    let calico = |kind, app: &&str| {
+        let mut rules = idle(json!({"action": "Allow", "source": {"nets": ["192.0.2.0/24"]}}));
+        rules.push(json!({"action": "Allow"}));
+        let spec = json!({"tier": "application", "selector": selector(app), "types": ["Ingress", "Egress"],
+            "ingress": rules, "egress": rules});
+        namespaced(kind, app, spec)
+    };
+    let kubernetes = |app: &&str| {
+        let mut rules = idle(json!({"from": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}));
+        rules.push(json!({}));
+        let spec = json!({"podSelector": {"matchLabels": {"app.kubernetes.io/name": app}}, "policyTypes": ["Ingress"],
+            "ingress": rules});
+        namespaced("NetworkPolicy", app, spec)
+    };
+    let global = |kind, name: &str, rules: Value| {
+        let spec = json!({"tier": "platform", "selector": "all()", "types": ["Ingress", "Egress"],
+            "ingress": rules, "egress": rules});
+        PolicyObject { kind, global: true, name: name.to_owned(), spec }
+    };
+    match stance {
+        Stance::Open => Vec::new(),
+        Stance::Kubernetes => apps.iter().map(kubernetes).collect(),
+        Stance::Tiered => {
+            let baseline = global("GlobalNetworkPolicy", "baseline", json!([{"action": "Pass"}]));
+            std::iter::once(baseline).chain(apps.iter().map(|app| calico("NetworkPolicy", app))).collect()
+        }
+        Stance::StagedAllow => apps.iter().map(|app| calico("StagedNetworkPolicy", app)).collect(),
+        Stance::StagedDeny => vec![global("StagedGlobalNetworkPolicy", "lock-down", json!([]))],
     }
 }
 

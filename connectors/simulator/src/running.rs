@@ -16,6 +16,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
 use crate::cluster::Cluster;
+use crate::knowledge::Known;
 use crate::ledger::Ledger;
 use crate::options::Options;
 use crate::server::Service;
@@ -157,6 +158,9 @@ pub async fn serve(options: Options) -> Result<Running> {
 }
 
 fn with_history(options: &Options) -> Result<Cluster> {
+    if let Some(folder) = &options.knowledge {
+        Known::of(&options.shape().world(), options.first(), options.known_until()).write(folder)?;
+    }
     let ledger = options.truth.as_deref().map(Ledger::create).transpose()?;
     let mut cluster = Cluster::new(options.shape(), options.first(), options.end(), ledger);
     cluster.advance(options.start);

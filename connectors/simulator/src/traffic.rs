@@ -39,6 +39,14 @@ pub(crate) struct Shape {
     pub(crate) restart: Option<EventTime>,
 }
 
+impl Shape {
+    /// The cluster that the traffic is of.
+    pub(crate) fn world(&self) -> World {
+        let sites = (f64::from(self.flows_per_second) * MEAN_FLUSH_SECS).ceil() as usize;
+        World::new(self.seed, self.nodes.max(1) as usize, sites)
+    }
+}
+
 /// A flow of one node over one flush.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Report {
@@ -99,8 +107,7 @@ impl Traffic {
     /// A cluster whose nodes begin to count at `start`, in microseconds.
     pub(crate) fn new(shape: Shape, start: i64) -> Self {
         let nodes = shape.nodes.max(1) as usize;
-        let sites = (f64::from(shape.flows_per_second) * MEAN_FLUSH_SECS).ceil() as usize;
-        let world = World::new(shape.seed, nodes, sites);
+        let world = shape.world();
         let nodes = (0..nodes)
             .map(|n| {
                 // Nodes did not all start at once: the first flush comes somewhere in the first period.

@@ -38,9 +38,9 @@ pub(crate) struct Version {
 /// The whole cluster.
 #[derive(Debug)]
 pub(crate) struct World {
-    seed: u64,
-    namespaces: Vec<Namespace>,
-    workloads: Vec<Workload>,
+    pub(crate) seed: u64,
+    pub(crate) namespaces: Vec<Namespace>,
+    pub(crate) workloads: Vec<Workload>,
     pub(crate) edges: Vec<Edge>,
     /// Per node.
     pub(crate) sites: Vec<Vec<Site>>,
@@ -96,10 +96,14 @@ impl World {
 
     /// The workload whose policies the reporter judges by.
     fn judge(&self, site: Site) -> Option<&Workload> {
+        self.held(site).map(|w| &self.workloads[w])
+    }
+
+    /// The workload whose pods at the site's node report.
+    pub(crate) fn held(&self, site: Site) -> Option<usize> {
         let edge = &self.edges[site.edge as usize];
-        let end = if site.reporter == Reporter::Src { edge.source } else { edge.dest };
-        match end {
-            Peer::Workload(w) => Some(&self.workloads[w]),
+        match if site.reporter == Reporter::Src { edge.source } else { edge.dest } {
+            Peer::Workload(w) => Some(w),
             _ => None,
         }
     }
@@ -176,7 +180,7 @@ impl World {
     }
 
     /// The aggregated name: what pods of one owner have in common, and a star.
-    fn pod_name(&self, workload: usize, generation: u8) -> String {
+    pub(crate) fn pod_name(&self, workload: usize, generation: u8) -> String {
         let app = &self.workloads[workload].app;
         match self.workloads[workload].kind {
             Kind::Deployment => format!("{app}-{}-*", self.template_hash(workload, generation)),
@@ -186,7 +190,7 @@ impl World {
     }
 
     /// Ten characters of the alphabet that Kubernetes draws names from.
-    fn template_hash(&self, workload: usize, generation: u8) -> String {
+    pub(crate) fn template_hash(&self, workload: usize, generation: u8) -> String {
         const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
         let mut dice = Dice::of(&[self.seed, 2, workload as u64, u64::from(generation)]);
         (0..10).map(|_| char::from(ALPHABET[dice.index(ALPHABET.len())])).collect()
@@ -198,7 +202,7 @@ impl World {
         (self.labels_of(edge.source, version.source, node), self.labels_of(edge.dest, version.dest, node))
     }
 
-    fn labels_of(&self, peer: Peer, generation: u8, node: usize) -> Vec<String> {
+    pub(crate) fn labels_of(&self, peer: Peer, generation: u8, node: usize) -> Vec<String> {
         let Peer::Workload(w) = peer else { return Vec::new() };
         let workload = &self.workloads[w];
         let mut labels = vec![

@@ -218,6 +218,9 @@ pub(crate) struct GoldmaneArgs {
     /// Where to write what the cluster really produced
     #[arg(long)]
     pub(crate) truth: Option<PathBuf>,
+    /// Folder for the cluster's objects (`objects.json`) and their changes (`changes.jsonl`), of the duration or of a day
+    #[arg(long, value_name = "DIR")]
+    pub(crate) knowledge: Option<PathBuf>,
     /// Share of the flushes that reach the collector one to four minutes late, 0 to 1
     #[arg(long, default_value_t = 0.01)]
     pub(crate) late_share: f64,

@@ -6,7 +6,7 @@ use catchment_core::{Error, Result};
 use prometheus_client::registry::Registry;
 
 use crate::config::{Config, LogConfig};
-use crate::wiring;
+use crate::{knowledge, wiring};
 
 pub(crate) fn check(path: &Path) -> Result<()> {
     crate::start_log(&LogConfig { level: "warn".to_owned(), ..LogConfig::default() })?;
@@ -15,12 +15,15 @@ pub(crate) fn check(path: &Path) -> Result<()> {
     let failures = crate::tokio_runtime()?.block_on(connect(&config))?;
     match failures {
         0 => Ok(()),
-        n => Err(Error::user(format!("{n} of the sources and sinks cannot be used; see above"))),
+        n => Err(Error::user(format!("{n} of the sources, sinks and clusters cannot be used; see above"))),
     }
 }
 
 async fn connect(config: &Config) -> Result<usize> {
     let mut failures = 0;
+    if let Some(kubernetes) = &config.enrich.kubernetes {
+        failures += report("knowledge", "kubernetes", knowledge::check(kubernetes).await)?;
+    }
     for (name, source) in &config.sources {
         let found = match wiring::source(source, &mut Registry::default()) {
             Ok(mut source) => source.check().await,

@@ -39,6 +39,11 @@ impl Folder {
         self.0.join("lake")
     }
 
+    /// Where the simulator says what it knows of its cluster.
+    fn knowledge(&self) -> PathBuf {
+        self.0.join("knowledge")
+    }
+
     fn spool(&self) -> PathBuf {
         self.0.join("spool")
     }
@@ -105,6 +110,7 @@ fn simulation(args: &DemoArgs, folder: &Folder) -> Options {
         late_share: 0.0,
         start: EventTime::from_secs(jiff::Timestamp::now().as_second()),
         truth: Some(folder.truth()),
+        knowledge: Some(folder.knowledge()),
         ..Options::default()
     }
 }
@@ -136,11 +142,21 @@ fn configuration(folder: &Folder, address: &str, kafka: Option<catchment_kafka::
         workers: 1,
         limits: LimitsConfig::default(),
         spool: SpoolConfig { dir: folder.spool(), ..SpoolConfig::default() },
-        enrich: EnrichConfig::default(),
+        enrich: EnrichConfig { kubernetes: Some(cluster(folder)), ..EnrichConfig::default() },
         sources: BTreeMap::from([("calico".to_owned(), SourceConfig::Goldmane(source))]),
         sinks,
         http: HttpConfig::default(),
         log: LogConfig::default(),
+    }
+}
+
+/// The simulated cluster has no API: files say what it would tell.
+fn cluster(folder: &Folder) -> catchment_kubernetes::Config {
+    let file = |name| vec![folder.knowledge().join(name).display().to_string()];
+    catchment_kubernetes::Config {
+        snapshot: file("objects.json"),
+        changes: file("changes.jsonl"),
+        ..catchment_kubernetes::Config::default()
     }
 }
 

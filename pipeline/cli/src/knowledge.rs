@@ -2,8 +2,10 @@
 
 use catchment_core::knowledge::Change;
 use catchment_core::{EventTime, Result};
-use catchment_kubernetes::{Snapshot, read_changes};
+use catchment_kubernetes::{Cluster, Snapshot, read_changes};
 use catchment_runtime::{Enrichment, LabelKeys, Timeline};
+
+use prometheus_client::registry::Registry;
 
 use crate::config::EnrichConfig;
 
@@ -13,6 +15,14 @@ pub(crate) fn enrichment(config: &EnrichConfig) -> Result<Option<Enrichment>> {
     let (timeline, _) = read(kubernetes)?;
     let labels = LabelKeys { environment: config.environment_labels.clone(), owner: config.owner_labels.clone() };
     Ok(Some(Enrichment { timeline, marked: false, labels }))
+}
+
+/// Reads the files or asks the cluster, and says in one line what it found.
+pub(crate) async fn check(kubernetes: &catchment_kubernetes::Config) -> Result<String> {
+    if kubernetes.is_from_files() {
+        return read(kubernetes).map(|(_, found)| found);
+    }
+    Cluster::new(kubernetes.clone(), &mut Registry::default()).await?.check().await
 }
 
 /// Reads the files, before the first flow. Says in one line what they hold.

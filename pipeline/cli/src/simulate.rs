@@ -23,6 +23,7 @@ fn options(args: GoldmaneArgs) -> Options {
         duration: args.duration,
         backfill: args.backfill,
         truth: args.truth,
+        knowledge: args.knowledge,
         late_share: args.late_share,
         resend: args.resend,
         restart_after: args.restart_after,

@@ -1,7 +1,7 @@
 //! A sink for eyes: one line a window.
 
 use async_trait::async_trait;
-use catchment_core::{ClosedWindow, Conversation, Cursor, Endpoint, Epoch, Result, Sink, StreamId, Symmetry};
+use catchment_core::{ClosedWindow, Conversation, Cursor, Endpoint, Epoch, Identity, Result, Sink, StreamId, Symmetry};
 use catchment_schemas::goldmane::Action;
 
 /// Prints windows as they close, and remembers nothing.
@@ -33,8 +33,8 @@ fn line(window: &ClosedWindow) -> String {
     let count = |wanted: fn(&Conversation) -> bool| window.conversations.iter().filter(|c| wanted(c)).count();
     let busiest = window.conversations.iter().max_by_key(|c| bytes(c));
     let busiest = busiest.map(|c| {
-        let key = &c.key.key;
-        format!("   busiest {} -> {} :{}", name(&key.source), name(&key.dest), key.dest_port)
+        let (key, ends) = (&c.key.key, c.ends());
+        format!("   busiest {} -> {} :{}", name(&key.source, &ends.source), name(&key.dest, &ends.dest), key.dest_port)
     });
     format!(
         "  window {}  {:>6} flows {:>6} conversations {:>4} denied {:>4} without reply{}\n",
@@ -52,9 +52,15 @@ fn bytes(conversation: &Conversation) -> u64 {
     seen.into_iter().flatten().map(|e| e.request_bytes + e.reply_bytes).max().unwrap_or(0)
 }
 
-fn name(end: &Endpoint) -> String {
+/// The workload where it is known, with its kind; else what the collector calls the end.
+fn name(end: &Endpoint, identity: &Identity) -> String {
+    let who = &identity.who;
+    let name = match (&who.workload_kind, &who.workload_name) {
+        (Some(kind), Some(name)) => format!("{name} ({kind})"),
+        _ => end.name().to_owned(),
+    };
     match &end.namespace {
-        Some(namespace) => format!("{namespace}/{}", end.name()),
-        None => end.name().to_owned(),
+        Some(namespace) => format!("{namespace}/{name}"),
+        None => name,
     }
 }

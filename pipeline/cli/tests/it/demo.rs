@@ -17,7 +17,24 @@ fn the_demo_shows_windows_and_publishes_what_the_cluster_produced() {
     let verdict = text.lines().find(|line| line.contains("whole windows")).expect("a verdict");
     assert!(verdict.ends_with(", 0 differ"), "{verdict}");
     assert!(!verdict.contains(" 0 whole windows"), "{verdict}");
+    assert!(text.contains("(Deployment)"), "the screen shows workloads: {text}");
+    assert_eq!(unknown_workloads(&dir.join("rows.jsonl")), Vec::<String>::new(), "every workload is known");
     assert!(dir.join("lake/flows").is_dir() && dir.join("catchment-demo.yaml").is_file());
+}
+
+/// Ends of rows that are workloads and were not found.
+fn unknown_workloads(rows: &std::path::Path) -> Vec<String> {
+    let text = std::fs::read_to_string(rows).expect("rows");
+    let rows = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a row"));
+    let flows = rows.filter(|row| row["dataset"] == "flows");
+    let unknown = |row: serde_json::Value| {
+        ["source", "dest"].into_iter().filter_map(move |end| {
+            let is_workload = row[format!("{end}_type")] == "WorkloadEndpoint";
+            let is_known = row[format!("{end}_workload_name")].is_string();
+            (is_workload && !is_known).then(|| format!("{} {}", row[format!("{end}_name")], row["window_start"]))
+        })
+    };
+    flows.flat_map(unknown).collect()
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 mod bytes;
 mod collector_trouble;
 mod demo;
+mod knowledge;
 mod lab;
 mod lost_log;
 mod pages;
