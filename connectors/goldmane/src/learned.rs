@@ -7,6 +7,7 @@ use catchment_core::{Entry, EventTime, LogPosition, LogWriter, Logged, Purpose, 
 
 use crate::clock::wall_clock;
 use crate::reconcile::Digest;
+use crate::run::PARTITION;
 
 /// How far to look back: the hour that a collector holds, and some for clocks that disagree.
 const LOOK_BACK_SECS: i64 = 3900;
@@ -60,6 +61,10 @@ impl Learned {
     }
 
     fn visit(&mut self, logged: Logged) -> Result<()> {
+        // Others keep time in the log too.
+        if logged.entry.partition() != PARTITION {
+            return Ok(());
+        }
         match logged.entry {
             Entry::Progress { up_to, .. } => {
                 self.up_to = self.up_to.max(Some(up_to));
@@ -71,6 +76,7 @@ impl Learned {
             }
             // A bucket found damaged was settled then; another look would find the same damage.
             Entry::Gap(gap) => self.gaps.push(gap.span),
+            Entry::Knowledge(_) => {}
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use crate::reconcile::{self, Difference, Digest};
 use crate::sweep;
 
 /// A collector keeps time as a whole.
-const PARTITION: PartitionId = PartitionId(0);
+pub(crate) const PARTITION: PartitionId = PartitionId(0);
 
 /// One run, from a start to a fault.
 pub(crate) struct Run<'a> {

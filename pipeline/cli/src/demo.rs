@@ -80,8 +80,8 @@ async fn simulate_and_run(args: &DemoArgs, folder: &Folder, kafka: Option<catchm
     write(&folder.config(), &config.print())?;
     introduce(args, folder, &config)?;
     let mut registry = Registry::with_prefix("catchment");
-    let enrichment = knowledge::enrichment(&config.enrich)?;
-    let mut streams = wiring::streams(&config, enrichment.as_ref(), &mut registry)?;
+    let (knowledge, _) = knowledge::gather(&config, &mut registry).await?;
+    let mut streams = wiring::streams(&config, &knowledge, &mut registry)?;
     for stream in &mut streams {
         stream.sinks.push(NamedSink { name: "screen".to_owned(), sink: Box::new(screen::Screen) });
     }

@@ -1,20 +1,66 @@
-//! What is known about the cluster, from files.
+//! What is known about the cluster: from files, or from its API while the pipeline runs.
+
+use std::pin::Pin;
 
 use catchment_core::knowledge::Change;
-use catchment_core::{EventTime, Result};
+use catchment_core::{Error, EventTime, Result};
 use catchment_kubernetes::{Cluster, Snapshot, read_changes};
+use catchment_runtime::knowledge::{Recorder, Watched};
 use catchment_runtime::{Enrichment, LabelKeys, Timeline};
 
 use prometheus_client::registry::Registry;
 
-use crate::config::EnrichConfig;
+use crate::config::{Config, EnrichConfig};
+use crate::wiring;
 
-/// What rows are enriched with; `None` where nothing is configured.
-pub(crate) fn enrichment(config: &EnrichConfig) -> Result<Option<Enrichment>> {
-    let Some(kubernetes) = &config.kubernetes else { return Ok(None) };
-    let (timeline, _) = read(kubernetes)?;
-    let labels = LabelKeys { environment: config.environment_labels.clone(), owner: config.owner_labels.clone() };
-    Ok(Some(Enrichment { timeline, marked: false, labels }))
+/// What streams are joined with.
+#[derive(Clone, Default)]
+pub(crate) struct Knowledge {
+    /// `None` where nothing is configured.
+    pub(crate) enrichment: Option<Enrichment>,
+    /// `None` where all of it is known from the start.
+    pub(crate) watched: Option<Watched>,
+}
+
+/// Who gathers it; resolves only with a fault.
+pub(crate) type Gathering = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+/// Reads what files hold, or begins to watch the cluster.
+pub(crate) async fn gather(config: &Config, registry: &mut Registry) -> Result<(Knowledge, Gathering)> {
+    let Some(kubernetes) = &config.enrich.kubernetes else {
+        return Ok((Knowledge::default(), Box::pin(std::future::pending())));
+    };
+    if kubernetes.is_from_files() {
+        let (timeline, _) = read(kubernetes)?;
+        let knowledge = Knowledge { enrichment: Some(enrichment(config, timeline, false)), watched: None };
+        return Ok((knowledge, Box::pin(std::future::pending())));
+    }
+    let dir = config.spool.dir.join(&config.cluster).join(FOLDER);
+    let cluster = Cluster::new(kubernetes.clone(), registry).await?;
+    let (watched, recorder) =
+        Watched::open(&dir, wiring::knowledge_limits(config), config.enrich.wait, registry).await?;
+    let enrichment = enrichment(config, watched.timeline.clone(), true);
+    let knowledge = Knowledge { enrichment: Some(enrichment), watched: Some(watched) };
+    Ok((knowledge, Box::pin(watch(cluster, recorder))))
+}
+
+/// Beside the folders of the sources; no name of a source is hidden.
+const FOLDER: &str = ".knowledge";
+/// News that may wait to be written down.
+const QUEUED_NEWS: usize = 4096;
+
+async fn watch(cluster: Cluster, recorder: Recorder) -> Result<()> {
+    let (sender, news) = tokio::sync::mpsc::channel(QUEUED_NEWS);
+    tokio::select! {
+        recorded = recorder.run(news) => recorded?,
+        () = cluster.run(sender) => {}
+    }
+    Err(Error::internal("the cluster is no longer watched"))
+}
+
+fn enrichment(config: &Config, timeline: Timeline, marked: bool) -> Enrichment {
+    let EnrichConfig { environment_labels, owner_labels, .. } = config.enrich.clone();
+    Enrichment { timeline, marked, labels: LabelKeys { environment: environment_labels, owner: owner_labels } }
 }
 
 /// Reads the files or asks the cluster, and says in one line what it found.

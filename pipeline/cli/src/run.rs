@@ -34,8 +34,8 @@ fn start(config: &Config, serve_metrics: bool) -> Result<()> {
 
 async fn run_config(config: &Config, serve_metrics: bool) -> Result<()> {
     let mut registry = Registry::with_prefix("catchment");
-    let enrichment = knowledge::enrichment(&config.enrich)?;
-    let streams = wiring::streams(config, enrichment.as_ref(), &mut registry)?;
+    let (knowledge, gathering) = knowledge::gather(config, &mut registry).await?;
+    let streams = wiring::streams(config, &knowledge, &mut registry)?;
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
         if stop_signal().await.is_ok() {
@@ -43,7 +43,11 @@ async fn run_config(config: &Config, serve_metrics: bool) -> Result<()> {
         }
         stop_now_and_exit_on_signal(stop).await;
     });
-    run_streams(streams, registry, serve_metrics.then_some(config.http.listen), stopped).await
+    let streams = run_streams(streams, registry, serve_metrics.then_some(config.http.listen), stopped);
+    tokio::select! {
+        ended = streams => ended,
+        failed = gathering => failed,
+    }
 }
 
 /// Runs the streams until all have ended or `stopped` is set; serves what they count at `metrics`.

@@ -7,28 +7,25 @@ use catchment_kafka::KafkaSink;
 use catchment_parquet::ParquetSink;
 use catchment_runtime::pipeline::{LogKind, Stream};
 use catchment_runtime::spool::Limits;
-use catchment_runtime::{Enrichment, KeyLimits, NamedSink};
+use catchment_runtime::{KeyLimits, NamedSink};
 use prometheus_client::registry::Registry;
 
 use crate::config::{Config, SinkConfig, SourceConfig};
+use crate::knowledge::Knowledge;
 
 /// Segments are cut whole, so a segment is a small share of what may be kept.
 const SEGMENTS_PER_SPOOL: u64 = 64;
 
 /// One stream per source, each with its own instance of every sink. All share what is known about the cluster.
-pub(crate) fn streams(
-    config: &Config,
-    enrichment: Option<&Enrichment>,
-    registry: &mut Registry,
-) -> Result<Vec<Stream>> {
-    config.sources.iter().map(|(name, source)| stream(config, name, source, enrichment, registry)).collect()
+pub(crate) fn streams(config: &Config, knowledge: &Knowledge, registry: &mut Registry) -> Result<Vec<Stream>> {
+    config.sources.iter().map(|(name, source)| stream(config, name, source, knowledge, registry)).collect()
 }
 
 fn stream(
     config: &Config,
     name: &str,
     source_config: &SourceConfig,
-    enrichment: Option<&Enrichment>,
+    knowledge: &Knowledge,
     registry: &mut Registry,
 ) -> Result<Stream> {
     let id = StreamId { cluster: config.cluster.clone(), source: name.to_owned() };
@@ -43,7 +40,8 @@ fn stream(
             max_keys: config.limits.max_keys as usize,
             max_bytes: usize::try_from(config.limits.max_bytes.0).unwrap_or(usize::MAX),
         },
-        enrichment: enrichment.cloned(),
+        enrichment: knowledge.enrichment.clone(),
+        watched: knowledge.watched.clone(),
         workers: usize::from(config.workers),
         id,
     })
@@ -57,18 +55,19 @@ pub(crate) fn source(config: &SourceConfig, registry: &mut Registry) -> Result<B
 }
 
 fn log_kind(config: &Config, name: &str, source: &SourceConfig) -> LogKind {
-    let max_bytes = config.spool.max_bytes.0;
     match source {
         SourceConfig::Files(_) => LogKind::Direct,
         SourceConfig::Goldmane(_) => LogKind::Spool {
             dir: config.spool.dir.join(&config.cluster).join(name),
-            limits: Limits {
-                segment_bytes: max_bytes / SEGMENTS_PER_SPOOL,
-                max_bytes,
-                look_back: config.spool.max_age.micros(),
-            },
+            limits: Limits { look_back: config.spool.max_age.micros(), ..knowledge_limits(config) },
         },
     }
+}
+
+/// The log of the knowledge is bounded like that of a source, and nobody looks back in it.
+pub(crate) fn knowledge_limits(config: &Config) -> Limits {
+    let max_bytes = config.spool.max_bytes.0;
+    Limits { segment_bytes: max_bytes / SEGMENTS_PER_SPOOL, max_bytes, look_back: 0 }
 }
 
 fn sinks(config: &Config, registry: &mut Registry) -> Result<Vec<NamedSink>> {

@@ -94,6 +94,17 @@ pub enum Entry {
     },
     /// Something is known to be missing.
     Gap(GapEntry),
+    /// What a cluster told; stands in the log of its knowledge, and in no stream's.
+    Knowledge(KnowledgeEntry),
+}
+
+/// What a cluster told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnowledgeEntry {
+    /// Whether it is all that is known, so that nothing before it is needed.
+    pub whole: bool,
+    /// Changes of objects, one as JSON on each line.
+    pub changes: Bytes,
 }
 
 /// A batch of flows, as it came.
@@ -145,6 +156,9 @@ enum Header {
         up_to: EventTime,
     },
     Gap(GapEntry),
+    Knowledge {
+        whole: bool,
+    },
 }
 
 impl Entry {
@@ -154,6 +168,7 @@ impl Entry {
             Self::Flows(f) => f.partition,
             Self::Progress { partition, .. } => *partition,
             Self::Gap(g) => g.partition,
+            Self::Knowledge(_) => PartitionId::KNOWLEDGE,
         }
     }
 
@@ -173,6 +188,7 @@ impl Entry {
             ),
             Self::Progress { partition, up_to } => (Header::Progress { partition, up_to }, Bytes::new()),
             Self::Gap(gap) => (Header::Gap(gap), Bytes::new()),
+            Self::Knowledge(told) => (Header::Knowledge { whole: told.whole }, told.changes),
         };
         (serde_json::to_vec(&header).expect("headers hold only plain values"), payload)
     }
@@ -185,6 +201,7 @@ impl Entry {
             }
             Header::Progress { partition, up_to } => Self::Progress { partition, up_to },
             Header::Gap(gap) => Self::Gap(gap),
+            Header::Knowledge { whole } => Self::Knowledge(KnowledgeEntry { whole, changes: payload }),
         })
     }
 }
@@ -221,6 +238,7 @@ mod tests {
                 reason: "collector_forgot".into(),
                 detail: "older than the ring".into(),
             }),
+            Entry::Knowledge(KnowledgeEntry { whole: true, changes: Bytes::from_static(b"{}\n") }),
         ];
         for entry in entries {
             let (header, payload) = entry.to_parts();

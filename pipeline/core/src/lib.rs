@@ -20,7 +20,7 @@ pub mod source;
 pub mod time;
 pub mod units;
 
-pub use entry::{Encoding, Entry, FlowsEntry, GapEntry, LogId, LogPosition, PartitionId, Purpose};
+pub use entry::{Encoding, Entry, FlowsEntry, GapEntry, KnowledgeEntry, LogId, LogPosition, PartitionId, Purpose};
 pub use epoch::{ClosedWindow, Cursor, Epoch, EpochId, Floor};
 pub use error::{Domain, Error, Result, Retry};
 pub use identity::{AddressClass, Ends, Identity, IdentityFrom, IdentityState, Served, Services, ServicesFrom, Who};

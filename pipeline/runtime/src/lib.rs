@@ -7,6 +7,7 @@
 mod direct;
 mod fit;
 pub mod http;
+pub mod knowledge;
 mod line;
 pub mod metrics;
 pub mod pipeline;

@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::knowledge::{self, Marker, Noted, leave};
 use crate::line::{Line, NamedSink, Progress, Retention};
 use crate::metrics::{self, LineMetrics, LogMetrics};
 use crate::readiness::{Part, Readiness, STOPPED};
@@ -48,6 +49,8 @@ pub struct Stream {
     pub limits: KeyLimits,
     /// What is known about the cluster; `None` leaves identities out.
     pub enrichment: Option<Enrichment>,
+    /// Where that goes on being told; `None` if all of it is known.
+    pub watched: Option<knowledge::Watched>,
     /// Worker threads a line.
     pub workers: usize,
 }
@@ -139,11 +142,21 @@ fn fold_of(stream: &Stream, log: LogId) -> Fold {
     Fold { settings, workers: stream.workers }
 }
 
-async fn run_direct(stream: Stream, watched: Watched, stop: watch::Receiver<bool>) -> Result<()> {
+/// An input that is its own log is joined with what is known when its reading begins.
+async fn run_direct(stream: Stream, watched: Watched, mut stop: watch::Receiver<bool>) -> Result<()> {
+    if let Some(cluster) = &stream.watched {
+        tokio::select! {
+            () = cluster.first_news() => {}
+            () = stopped(&mut stop) => return Ok(()),
+        }
+    }
     let input = stream.source.input()?;
     // The same files in windows of another width are other rows.
     let known = input.map(|input| LogId(input.0 ^ stream.window.cast_unsigned()));
-    let fold = fold_of(&stream, known.unwrap_or_else(|| LogId(rand::random())));
+    let mut fold = fold_of(&stream, known.unwrap_or_else(|| LogId(rand::random())));
+    if let Some(enrichment) = &mut fold.settings.enrichment {
+        enrichment.marked = false;
+    }
     let lines = stream.sinks.into_iter().zip(watched.progress(None));
     let lines = lines.map(|(sink, progress)| Line::new(sink, progress)).collect();
     let feed = Feed::Input { source: stream.source, watch: watched.source, again: input.is_some() };
@@ -161,7 +174,7 @@ async fn run_spooled(stream: Stream, spool: Spool, watched: Watched, mut stop: w
         lines.running.spawn(keep_one_supplied(Line::new(sink, progress), fold.clone(), spool.clone(), halted.clone()));
     }
     let fault = tokio::select! {
-        fault = keep_reading(stream.source, &watched.source, spool) => Some(fault),
+        fault = fill(stream.source, &watched.source, spool, stream.watched) => Some(fault),
         () = lines.ended() => None,
         () = stopped(&mut stop) => None,
     };
@@ -177,6 +190,25 @@ async fn run_spooled(stream: Stream, spool: Spool, watched: Watched, mut stop: w
     match fault {
         Some(fault) => Err(fault),
         None => lines.first_fault.map_or(Ok(()), Err),
+    }
+}
+
+/// Writes everything that stands in the log of a stream: flows, and how far the cluster is known. Ends with a fault.
+async fn fill(source: Box<dyn Source>, watch: &Watch, log: Spool, cluster: Option<knowledge::Watched>) -> Error {
+    let Some(cluster) = cluster else {
+        return match leave(&log).await {
+            Ok(()) => keep_reading(source, watch, log).await,
+            Err(fault) => fault,
+        };
+    };
+    // Before the first flow, so that no window closes without it.
+    let marker = match Marker::join(cluster.clone(), log.clone()).await {
+        Ok(marker) => marker,
+        Err(fault) => return fault,
+    };
+    tokio::select! {
+        fault = keep_reading(source, watch, Noted::new(log, cluster)) => fault,
+        fault = marker.run() => fault,
     }
 }
 

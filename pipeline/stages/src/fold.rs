@@ -141,6 +141,7 @@ impl Folder {
                 self.gap(position, gap);
                 Vec::new()
             }
+            Entry::Knowledge(_) => Vec::new(),
             Entry::Progress { partition, up_to } => {
                 if partition != PartitionId::KNOWLEDGE {
                     self.begin(position, up_to);

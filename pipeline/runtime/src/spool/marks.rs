@@ -17,7 +17,7 @@ impl Mark {
     pub(super) const fn of(entry: &Entry, position: LogPosition) -> Option<Self> {
         match *entry {
             Entry::Progress { partition, up_to } => Some(Self { position, partition, up_to }),
-            Entry::Flows(_) | Entry::Gap(_) => None,
+            Entry::Flows(_) | Entry::Gap(_) | Entry::Knowledge(_) => None,
         }
     }
 
@@ -43,6 +43,14 @@ pub(super) fn looked_back<'a>(marks: &(impl Iterator<Item = &'a Mark> + Clone), 
     newest_by_partition(marks.clone()).values().map(begins).min()
 }
 
+/// The newest progress of one partition.
+pub(super) fn progress_of<'a>(marks: impl Iterator<Item = &'a Mark>, partition: PartitionId) -> Option<EventTime> {
+    marks.filter(|mark| mark.partition == partition).last().map(|mark| mark.up_to)
+}
+
+/// Without partitions that have come to the end of time: nothing follows on them.
 fn newest_by_partition<'a>(marks: impl Iterator<Item = &'a Mark>) -> BTreeMap<PartitionId, &'a Mark> {
-    marks.map(|mark| (mark.partition, mark)).collect()
+    let mut newest: BTreeMap<_, _> = marks.map(|mark| (mark.partition, mark)).collect();
+    newest.retain(|_, mark| mark.up_to != EventTime::MAX);
+    newest
 }

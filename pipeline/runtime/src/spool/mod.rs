@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
-use catchment_core::{Entry, Error, EventTime, LogId, LogPosition, LogWriter, Logged, Result};
+use catchment_core::{Entry, Error, EventTime, LogId, LogPosition, LogWriter, Logged, PartitionId, Result};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::LogMetrics;
@@ -113,6 +113,11 @@ impl Spool {
         self.inner.shared.bytes()
     }
 
+    /// The newest progress of a partition that is still in the log.
+    pub fn progress_of(&self, partition: PartitionId) -> Option<EventTime> {
+        self.inner.shared.progress_of(partition)
+    }
+
     /// Reads on from `from`. A reader does not keep the log open, and keeps nothing from being dropped.
     pub fn reader(&self, from: LogPosition) -> Reader {
         Reader::new(self.inner.shared.clone(), from)
@@ -182,6 +187,7 @@ fn reach(entry: &Entry) -> EventTime {
         Entry::Flows(flows) => flows.span.end,
         Entry::Progress { up_to, .. } => *up_to,
         Entry::Gap(gap) => gap.span.end,
+        Entry::Knowledge(_) => EventTime::MAX,
     }
 }
 

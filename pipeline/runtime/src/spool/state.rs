@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use catchment_core::{Entry, Error, LogId, LogPosition, Result};
+use catchment_core::{Entry, Error, EventTime, LogId, LogPosition, PartitionId, Result};
 use tokio::sync::watch;
 
 use super::Limits;
@@ -148,6 +148,10 @@ impl Shared {
 
     pub(super) fn first(&self) -> LogPosition {
         self.state().segments[0].first
+    }
+
+    pub(super) fn progress_of(&self, partition: PartitionId) -> Option<EventTime> {
+        marks::progress_of(self.state().marks(), partition)
     }
 
     pub(super) fn end(&self) -> LogPosition {
