@@ -344,7 +344,11 @@ const GAP: &[Column] = &[
     required("partition", Int, "Part of the stream"),
     required("gap_start", Time, "First moment that is missing or incomplete"),
     required("gap_end", Time, "First moment after it"),
-    required("reason", Text, "Stable word: collector_forgot, collector_restarted, not_comparable"),
+    required(
+        "reason",
+        Text,
+        "Stable word: collector_forgot, collector_restarted, not_comparable, knowledge_blind, knowledge_unread",
+    ),
     required("detail", FreeText, "What happened, in a sentence"),
 ];
 

@@ -2,7 +2,7 @@
 //!
 //! It covers what a row is made from rather than how it is written, so that another release of the
 //! encoder still recognizes its rows: a key by its `flow_id`, which stands for all its columns,
-//! everything else by its value. Numbers are little endian; texts follow their length.
+//! everything else by its value. Who talked is left out: it is joined to a row and says nothing of what was counted. Numbers are little endian; texts follow their length.
 
 use catchment_core::{Conversation, Counters, FlowRow, GapRow, LateRow, RejectRow, Span};
 use sha2::{Digest as _, Sha256};

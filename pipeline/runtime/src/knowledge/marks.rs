@@ -36,14 +36,17 @@ impl Marker {
         let mut sealed = self.watched.sealed.clone();
         loop {
             sealed.borrow_and_update();
-            let up_to = self.settled();
-            if up_to > self.marked {
-                self.mark(up_to).await?;
-            }
+            self.catch_up().await?;
             if sealed.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
         }
+    }
+
+    /// Marks how far the knowledge has come by now.
+    pub(super) async fn catch_up(&mut self) -> Result<()> {
+        let up_to = self.settled();
+        if up_to > self.marked { self.mark(up_to).await } else { Ok(()) }
     }
 
     async fn mark(&mut self, up_to: EventTime) -> Result<()> {

@@ -157,7 +157,7 @@ impl Recorder {
         match self.blind_since {
             None => self.settle(now.plus(-1_000_000).max(wanted), None).await?,
             Some(since) if since.elapsed() >= self.watched.wait.0 && wanted > sealed => {
-                let unread = self.present.is_empty();
+                let unread = !self.was_complete && self.present.is_empty();
                 self.settle(wanted, Some(Blind { span: Span::new(sealed, wanted), unread })).await?;
             }
             Some(_) => {}
