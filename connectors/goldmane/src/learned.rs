@@ -104,3 +104,22 @@ impl Learned {
         starts.map(|start| (start, self.flows.remove(&start).map_or(Known::EMPTY, |(_, known)| known))).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use catchment_core::{Entry, PartitionId};
+
+    use super::*;
+
+    #[test]
+    fn marks_of_others_say_nothing_of_what_was_read() {
+        let mut learned = Learned::default();
+        let mark = |partition, secs| Entry::Progress { partition, up_to: EventTime::from_secs(secs) };
+        let entries = [mark(PARTITION, 60), mark(PartitionId::KNOWLEDGE, 600)];
+        for (position, entry) in (0..).map(LogPosition).zip(entries) {
+            learned.visit(Logged { position, entry }).expect("readable");
+        }
+        assert_eq!(learned.up_to, Some(EventTime::from_secs(60)));
+        assert_eq!(learned.buckets(15_000_000).len(), 1);
+    }
+}

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::dice::Dice;
 use crate::draw::{Kind, PORTS, Peer, generation, turns};
 use crate::policy;
-use crate::world::World;
+use crate::world::{World, drawn};
 
 /// Everything was made a day before the nodes began to count.
 const AGE_SECS: i64 = 24 * 3600;
@@ -214,9 +214,7 @@ impl View<'_> {
         if self.world.workloads[workload].kind == Kind::StatefulSet {
             return node.to_string();
         }
-        const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-        let mut dice = Dice::of(&[self.world.seed, 6, workload as u64, u64::from(generation), node as u64]);
-        (0..5).map(|_| char::from(ALPHABET[dice.index(ALPHABET.len())])).collect()
+        drawn(Dice::of(&[self.world.seed, 6, workload as u64, u64::from(generation), node as u64]), 5)
     }
 
     fn service(&self, number: usize) -> Option<Value> {
@@ -274,7 +272,7 @@ fn owned_by(kind: &str, name: &str) -> Value {
 
 /// Every third app runs as nobody in particular.
 fn account(app: &str) -> &str {
-    if app.len() % 3 == 0 { "default" } else { app }
+    if app.len().is_multiple_of(3) { "default" } else { app }
 }
 
 fn port_name(port: &crate::draw::Port) -> &'static str {

@@ -189,11 +189,9 @@ impl World {
         }
     }
 
-    /// Ten characters of the alphabet that Kubernetes draws names from.
+    /// What tells the generations of a deployment apart.
     pub(crate) fn template_hash(&self, workload: usize, generation: u8) -> String {
-        const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-        let mut dice = Dice::of(&[self.seed, 2, workload as u64, u64::from(generation)]);
-        (0..10).map(|_| char::from(ALPHABET[dice.index(ALPHABET.len())])).collect()
+        drawn(Dice::of(&[self.seed, 2, workload as u64, u64::from(generation)]), 10)
     }
 
     /// The labels of both ends as `node` sees them: pods of a stateful set differ by one label.
@@ -216,6 +214,12 @@ impl World {
         }
         labels
     }
+}
+
+/// Characters of the alphabet that Kubernetes draws names from.
+pub(crate) fn drawn(mut dice: Dice, characters: usize) -> String {
+    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    (0..characters).map(|_| char::from(ALPHABET[dice.index(ALPHABET.len())])).collect()
 }
 
 #[cfg(test)]

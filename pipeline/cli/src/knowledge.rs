@@ -52,7 +52,7 @@ const QUEUED_NEWS: usize = 4096;
 async fn watch(cluster: Cluster, recorder: Recorder) -> Result<()> {
     let (sender, news) = tokio::sync::mpsc::channel(QUEUED_NEWS);
     tokio::select! {
-        recorded = recorder.run(news) => recorded?,
+        ended = recorder.run(news) => ended?,
         () = cluster.run(sender) => {}
     }
     Err(Error::internal("the cluster is no longer watched"))

@@ -237,6 +237,7 @@ impl LogWriter for MemoryLog {
                 Entry::Flows(flows) => flows.span.end,
                 Entry::Progress { up_to, .. } => *up_to,
                 Entry::Gap(gap) => gap.span.end,
+                Entry::Knowledge(_) => EventTime::MAX,
             };
             if reach >= since {
                 visit(Logged { position: LogPosition(position as u64), entry });

@@ -99,7 +99,9 @@ impl LogWriter for Noted {
         });
         let reached = reached.max();
         let first = self.log.append(entries).await?;
-        reached.into_iter().for_each(|time| self.watched.reach(time));
+        if let Some(time) = reached {
+            self.watched.reach(time);
+        }
         Ok(first)
     }
 

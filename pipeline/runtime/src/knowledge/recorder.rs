@@ -93,7 +93,9 @@ impl Recorder {
         }
         if !changes.is_empty() {
             self.book.tell(&changes).await?;
-            changes.into_iter().for_each(|change| self.watched.timeline.tell(change));
+            for change in changes {
+                self.watched.timeline.tell(change);
+            }
         }
         match completed.filter(|_| !self.was_complete) {
             Some(at) => self.first_complete(at).await,

@@ -262,8 +262,7 @@ async fn published(dir: &Path, watched: &Watched, source: Box<dyn Source>, windo
     }
     stop.send_replace(true);
     running.await.expect("no panic").expect("no fault");
-    let rows = rows.lock().expect("nobody panics").clone();
-    rows
+    Arc::into_inner(rows).expect("the stream has ended").into_inner().expect("nobody panics")
 }
 
 /// Reads nothing more.

@@ -114,7 +114,9 @@ impl Knowledge {
         self.learned = self.learned.max(until);
         while let Some(entry) = self.upcoming.first_entry().filter(|entry| *entry.key() < window.end) {
             let (time, keys) = entry.remove_entry();
-            keys.iter().for_each(|key| self.begins_or_ends(key, time, &mut touched));
+            for key in &keys {
+                self.begins_or_ends(key, time, &mut touched);
+            }
         }
         while let Some(entry) = self.due.first_entry().filter(|entry| *entry.key() <= window.start) {
             let (time, keys) = entry.remove_entry();
