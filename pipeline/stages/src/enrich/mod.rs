@@ -143,23 +143,23 @@ impl Enricher {
         let mut before = before.into_iter().peekable();
         let mut seats = Vec::with_capacity(window.flows.len());
         for row in &mut window.flows {
-            let place = met_again(&mut before, row).unwrap_or_else(|| self.place(row));
-            self.fill(row, place, window.span);
-            let labels = [row.source_labels.clone(), row.dest_labels.clone()];
-            seats.push(Seat { key: row.key.clone(), labels, place });
+            let seat = met_again(&mut before, row).unwrap_or_else(|| self.seat(row));
+            self.fill(row, seat.place, window.span);
+            seats.push(seat);
         }
         self.seats = seats;
         self.fill_conversations(&window.flows, &mut window.conversations, window.span);
         self.forget(window.span);
     }
 
-    fn place(&mut self, row: &FlowRow) -> Place {
+    fn seat(&mut self, row: &FlowRow) -> Seat {
         let key = &row.key.key;
-        Place {
+        let place = Place {
             source: self.ends.id(&labelled(&key.source, &row.source_labels)),
             dest: self.ends.id(&labelled(&key.dest, &row.dest_labels)),
             services: self.services.id(&destination(&row.key)),
-        }
+        };
+        Seat { key: row.key.clone(), labels: [row.source_labels.clone(), row.dest_labels.clone()], place }
     }
 
     fn fill(&mut self, row: &mut FlowRow, place: Place, window: Span) {
@@ -229,8 +229,8 @@ impl Enricher {
     }
 }
 
-/// The place of the same row in the window before. Both windows are in canonical order.
-fn met_again(before: &mut std::iter::Peekable<std::vec::IntoIter<Seat>>, row: &FlowRow) -> Option<Place> {
+/// The seat of the same row in the window before. Both windows are in canonical order.
+fn met_again(before: &mut std::iter::Peekable<std::vec::IntoIter<Seat>>, row: &FlowRow) -> Option<Seat> {
     let is_same = |seat: &Seat| Arc::ptr_eq(&seat.key, &row.key);
     while before.peek().is_some_and(|seat| !is_same(seat) && seat.key.canonical < row.key.canonical) {
         before.next();
@@ -238,7 +238,7 @@ fn met_again(before: &mut std::iter::Peekable<std::vec::IntoIter<Seat>>, row: &F
     let seat = before.next_if(is_same)?;
     let [source, dest] = &seat.labels;
     let same_labels = Arc::ptr_eq(source, &row.source_labels) && Arc::ptr_eq(dest, &row.dest_labels);
-    same_labels.then_some(seat.place)
+    same_labels.then_some(seat)
 }
 
 fn asked(end: &Endpoint) -> End {
