@@ -7,8 +7,7 @@ use std::sync::Arc;
 use catchment_benches::{fold, input, measure};
 use catchment_core::knowledge::{Change, Object};
 use catchment_core::{
-    ClosedWindow, Counters, Endpoint, Entry, Epoch, EventTime, FlowKey, FlowRow, KeyRecord, Labels, LogPosition,
-    Logged, PartitionId, Service, Span, Trace,
+    ClosedWindow, Counters, Endpoint, EventTime, FlowKey, FlowRow, KeyRecord, Labels, Service, Span, Trace,
 };
 use catchment_stages::enrich::{Enricher, Enrichment, LabelKeys, Timeline};
 use catchment_stages::{InlineWorkers, KeyLimits, Shard};
