@@ -103,6 +103,8 @@ impl Stage {
             sinks,
             window: 60_000_000,
             limits: KeyLimits::default(),
+            enrichment: None,
+            watched: None,
             workers: 1,
         };
         let running = tokio::spawn(run(stream, &mut registry, &ready, stopped));

@@ -1,7 +1,9 @@
 //! How far the knowledge has come, in the log of every stream.
 
 use async_trait::async_trait;
-use catchment_core::{Entry, EventTime, IdentityState, LogPosition, LogWriter, Logged, PartitionId, Result, Span};
+use catchment_core::{
+    Entry, Error, EventTime, IdentityState, LogPosition, LogWriter, Logged, PartitionId, Result, Span,
+};
 use catchment_stages::enrich::{Blind, FORESIGHT};
 
 use super::Watched;
@@ -31,12 +33,14 @@ impl Marker {
         self.watched.timeline.sealed().plus(-FORESIGHT)
     }
 
-    /// Marks until the recorder is gone, and the process with it.
-    pub(crate) async fn run(mut self) -> Result<()> {
+    /// Marks until the recorder is gone, and the process with it; ends with a fault.
+    pub(crate) async fn run(mut self) -> Error {
         let mut sealed = self.watched.sealed.clone();
         loop {
             sealed.borrow_and_update();
-            self.catch_up().await?;
+            if let Err(fault) = self.catch_up().await {
+                return fault;
+            }
             if sealed.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }

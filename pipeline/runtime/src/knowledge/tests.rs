@@ -16,8 +16,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Marker, Recorder, Watched, leave};
 use crate::NamedSink;
-use crate::metrics::{LogMetrics, Readiness};
+use crate::metrics::LogMetrics;
 use crate::pipeline::{self, LogKind, Stream};
+use crate::readiness::Readiness;
 use crate::spool::{Limits, Spool};
 
 const START: i64 = 1_767_225_600;
@@ -256,7 +257,7 @@ async fn published(dir: &Path, watched: &Watched, source: Box<dyn Source>, windo
         workers: 2,
     };
     let (stop, stopped) = watch::channel(false);
-    let running = tokio::spawn(pipeline::run(stream, &mut Registry::default(), Readiness::default(), stopped));
+    let running = tokio::spawn(pipeline::run(stream, &mut Registry::default(), &Readiness::default(), stopped));
     for _ in 0..windows {
         each.recv().await.expect("a window");
     }

@@ -151,6 +151,8 @@ pub(crate) fn stream(script: Script, log: LogKind, shelves: &[&Shelf]) -> Stream
         sinks: shelves.iter().map(|shelf| shelf.named()).collect(),
         window: MINUTE,
         limits: KeyLimits::default(),
+        enrichment: None,
+        watched: None,
         workers: 1,
     }
 }
