@@ -34,12 +34,25 @@ pub(crate) struct Metrics {
     coverage: Family<OfKindAnd, Gauge<i64, AtomicI64>>,
 }
 
+/// The ways of asking.
+const REQUESTS: [&str; 3] = ["list", "stream", "watch"];
+
 /// The names of the states of coverage.
 const STATES: [&str; 6] = ["pending", "synced", "partial", "stale", "denied", "absent"];
 
 impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
+        // A counter that begins with what it counts hides that from every rate.
+        for kind in Kind::ALL {
+            let (kind, group) = (kind.plural(), kind.group());
+            for what in REQUESTS {
+                drop(metrics.requests.get_or_create(&OfKindAnd { kind, group, what }));
+            }
+            drop(metrics.changes.get_or_create(&OfKind { kind, group }));
+            drop(metrics.unreadable.get_or_create(&OfKind { kind, group }));
+            drop(metrics.objects.get_or_create(&OfKind { kind, group }));
+        }
         let requests = "Requests sent to the API server: `list`, `stream` (a watch that begins with a list), `watch`";
         registry.register("kubernetes_requests", requests, metrics.requests.clone());
         registry.register("kubernetes_changes", "Changes of objects told", metrics.changes.clone());

@@ -36,6 +36,7 @@ pub(crate) async fn gather(config: &Config, registry: &mut Registry) -> Result<(
         return Ok((knowledge, Box::pin(std::future::pending())));
     }
     let dir = config.spool.dir.join(&config.cluster).join(FOLDER);
+    let registry = registry.sub_registry_with_label(("cluster".into(), config.cluster.clone().into()));
     let cluster = Cluster::new(kubernetes.clone(), registry).await?;
     let (watched, recorder) =
         Watched::open(&dir, wiring::knowledge_limits(config), config.enrich.wait, registry).await?;

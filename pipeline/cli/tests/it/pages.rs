@@ -17,6 +17,10 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// The name of a metric, its type, and its labels.
 type Metrics = BTreeMap<String, (String, BTreeSet<String>)>;
 
+/// Where nobody answers.
+const KUBECONFIG: &str = "{apiVersion: v1, kind: Config, current-context: x, clusters: [{name: x, cluster: {server: 'http://127.0.0.1:9'}}], \
+     users: [{name: x, user: {}}], contexts: [{name: x, context: {cluster: x, user: x}}]}";
+
 /// A pipeline with every kind of source and sink, between a collector and a broker that do not answer.
 fn configuration(dir: &Path) -> String {
     let dir = dir.display();
@@ -28,10 +32,10 @@ fn configuration(dir: &Path) -> String {
     )
 }
 
-/// Starts it; returns the address of its pages.
-fn start(dir: &Path) -> (Running, String) {
+/// Starts it with further configuration; returns the address of its pages.
+fn start(dir: &Path, further: &str) -> (Running, String) {
     let config = dir.join("catchment.yaml");
-    fs::write(&config, configuration(dir)).expect("written");
+    fs::write(&config, configuration(dir) + further).expect("written");
     let mut command = binary();
     command.args(["run", "--config"]).arg(&config).env("NO_COLOR", "1");
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
@@ -80,7 +84,11 @@ fn documented() -> Metrics {
     rows.map(|row| {
         let cells: Vec<_> = row.split('|').map(str::trim).collect();
         let further = cells[3].split(", ").filter(|label| !label.is_empty());
-        let labels = ["`cluster`", "`source`"].into_iter().chain(further).map(|label| label.replace('`', ""));
+        // What is known of a cluster serves all its sources.
+        let of_cluster =
+            ["`catchment_knowledge_", "`catchment_kubernetes_"].iter().any(|part| cells[1].starts_with(part));
+        let first: &[_] = if of_cluster { &["`cluster`"] } else { &["`cluster`", "`source`"] };
+        let labels = first.iter().copied().chain(further).map(|label| label.replace('`', ""));
         (cells[1].replace('`', ""), (cells[2].to_owned(), labels.collect()))
     })
     .collect()
@@ -89,7 +97,10 @@ fn documented() -> Metrics {
 #[test]
 fn the_documentation_lists_the_metrics_that_are_served() {
     let dir = tempfile::tempdir().unwrap();
-    let (_running, address) = start(dir.path());
+    let kubeconfig = dir.path().join("kubeconfig");
+    fs::write(&kubeconfig, KUBECONFIG).expect("written");
+    let enrich = format!("enrich: {{ kubernetes: {{ kubeconfig: {} }} }}\n", kubeconfig.display());
+    let (_running, address) = start(dir.path(), &enrich);
     let (status, page) = get(&address, "/metrics");
     let (served, documented) = (served(&page), documented());
     assert_eq!(status, 200);
@@ -104,7 +115,7 @@ fn the_documentation_lists_the_metrics_that_are_served() {
 #[test]
 fn a_process_whose_collector_and_broker_do_not_answer_is_not_ready_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
-    let (_running, address) = start(dir.path());
+    let (_running, address) = start(dir.path(), "");
     let deadline = Instant::now() + PATIENCE;
     // What can be opened is not named once it is; what cannot be stays.
     while get(&address, "/readyz").1.contains("sink rows") || get(&address, "/readyz").1.contains("sink lake") {
