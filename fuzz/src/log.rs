@@ -15,7 +15,13 @@ use tempfile::TempDir;
 const LIMITS: Limits = Limits { segment_bytes: 1 << 20, max_bytes: 1 << 22, look_back: 0 };
 
 /// Magic word, format and the identity of the log.
-const PREAMBLE: &[u8; 20] = b"CATCHLOG\x02\0\0\0fuzz-log";
+const PREAMBLE: &[u8; 20] = b"CATCHLOG\x03\0\0\0fuzz-log";
+
+/// Bytes of a frame before its header.
+const PREFIX: usize = 24;
+
+/// The least that a disk writes as a whole.
+const SECTOR: usize = 512;
 
 /// The bit that says that an append goes on.
 const MORE: u32 = 1 << 31;
@@ -32,9 +38,9 @@ pub fn check(data: &[u8]) {
     let Some((&choice, data)) = data.split_first() else { return };
     DIR.with_borrow(|dir| match choice % 4 {
         0 => check_newest(dir.path(), data),
-        1 => check_newest(dir.path(), &[PREAMBLE, &frames(data)[..]].concat()),
+        1 => check_newest(dir.path(), &frames(data)),
         2 => check_changed(dir.path(), data),
-        _ => check_sealed(dir.path(), &[PREAMBLE, &frames(data)[..]].concat()),
+        _ => check_sealed(dir.path(), &frames(data)),
     });
 }
 
@@ -43,21 +49,34 @@ struct Frame<'a> {
     end: usize,
     more: bool,
     intact: bool,
+    synced: u64,
     header: &'a [u8],
     payload: &'a [u8],
 }
 
+/// Why there is no frame at a place.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Clean,
+    CutOff,
+    Mismatch,
+}
+
 impl<'a> Frame<'a> {
-    /// The frame at `start`, if one fits.
-    fn at(segment: &'a [u8], start: usize) -> Option<Self> {
-        let stored = segment.get(start..)?;
-        let word = |at: usize| Some(u32::from_le_bytes(stored.get(at..at + 4)?.try_into().ok()?));
-        let (first, payload, checksum) = (word(0)?, word(4)? as usize, word(8)?);
-        let header = (first & !MORE) as usize;
-        let body = stored.get(12..12 + header + payload).filter(|_| header > 0)?;
-        let intact = crc32c::crc32c_append(crc32c::crc32c(&stored[..8]), body) == checksum;
+    /// The frame at `start` of a segment that begins at position 0.
+    fn at(segment: &'a [u8], start: usize) -> Result<Self, End> {
+        let stored = segment.get(start..).filter(|rest| !rest.is_empty()).ok_or(End::Clean)?;
+        let (prefix, body) = stored.split_at_checked(PREFIX).ok_or(End::CutOff)?;
+        let word = |at: usize| u32::from_le_bytes(prefix[at..at + 4].try_into().expect("four bytes"));
+        let (header, payload) = ((word(0) & !MORE) as usize, word(4) as usize);
+        if header == 0 || seal(prefix, start) != word(20) {
+            return Err(End::Mismatch);
+        }
+        let body = body.get(..header + payload).ok_or(End::CutOff)?;
+        let synced = u64::from(word(16)) << 32 | u64::from(word(12));
+        let intact = crc32c::crc32c(body) == word(8);
         let (header, payload) = body.split_at(header);
-        Some(Self { end: start + 12 + body.len(), more: first & MORE != 0, intact, header, payload })
+        Ok(Self { end: start + PREFIX + body.len(), more: word(0) & MORE != 0, intact, synced, header, payload })
     }
 
     fn entry(&self) -> Option<Entry> {
@@ -66,30 +85,67 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// The frames of a segment from its front, as long as they are `good`.
-fn walk(segment: &[u8], good: impl Fn(&Frame<'_>) -> bool) -> Vec<Frame<'_>> {
-    let mut at = PREAMBLE.len();
-    std::iter::from_fn(|| {
-        let frame = Frame::at(segment, at).filter(&good)?;
-        at = frame.end;
-        Some(frame)
-    })
-    .collect()
+/// Over the log, the position of the segment, the place in it, and the prefix up to the seal.
+fn seal(prefix: &[u8], place: usize) -> u32 {
+    crc32c::crc32c(&[&PREAMBLE[12..], &[0; 8], &(place as u64).to_le_bytes(), &prefix[..20]].concat())
 }
 
-/// Frames from the fuzzer's bytes: a byte of choices, the length of the payload, then the header up
-/// to its closing brace and the payload.
+/// The frames of a segment from its front, as long as they are `good`, and why they end.
+fn walk(segment: &[u8], good: impl Fn(&Frame<'_>) -> bool) -> (Vec<Frame<'_>>, End) {
+    let (mut at, mut frames) = (PREAMBLE.len(), Vec::new());
+    loop {
+        match Frame::at(segment, at) {
+            Ok(frame) if good(&frame) => {
+                at = frame.end;
+                frames.push(frame);
+            }
+            Ok(_) => return (frames, End::Mismatch),
+            Err(end) => return (frames, end),
+        }
+    }
+}
+
+/// Whether what does not match at `bad` had been durable: an entry behind it says so, or nothing
+/// there looks like a sector that was never written.
+fn was_durable(segment: &[u8], bad: usize) -> bool {
+    let tells = |place: usize| {
+        let found = Frame::at(segment, place).ok().filter(|frame| frame.intact);
+        found.is_some_and(|frame| frame.synced > bad as u64 && frame.synced <= place as u64)
+    };
+    let ends = (bad + 1..=segment.len()).filter(|end| end % SECTOR == 0 || *end == segment.len());
+    let unwritten = |end: usize| segment[((end - 1) / SECTOR * SECTOR).max(bad)..end].iter().all(|byte| *byte == 0);
+    (bad..segment.len()).any(tells) || !ends.into_iter().any(unwritten)
+}
+
+/// A frame for the end of `segment`, which is durable up to `synced`.
+fn push_frame(segment: &mut Vec<u8>, header_and_flag: u32, body: &[u8], payload: usize, synced: usize) {
+    let place = segment.len();
+    let words = [header_and_flag, payload as u32, crc32c::crc32c(body)].map(u32::to_le_bytes).concat();
+    segment.extend([&words[..], &(synced as u64).to_le_bytes()].concat());
+    segment.extend(seal(&segment[place..], place).to_le_bytes());
+    segment.extend(body);
+}
+
+/// A segment of frames from the fuzzer's bytes: a byte of choices, the length of the payload, then the
+/// header up to its closing brace and the payload.
 fn frames(mut data: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
+    let mut out = PREAMBLE.to_vec();
+    let mut synced = out.len();
     while let [choice, payload, rest @ ..] = data {
         let header = rest.iter().position(|&byte| byte == b'}').map_or(rest.len(), |at| at + 1);
         let (body, rest) = rest.split_at((header + usize::from(*payload)).min(rest.len()));
         let header = if choice & 8 == 0 { header } else { header + 1 };
         let more = if choice & 2 == 0 { 0 } else { MORE };
-        let payload = body.len().saturating_sub(header);
-        let lengths = [header as u32 | more, payload as u32].map(u32::to_le_bytes).concat();
-        let checksum = crc32c::crc32c_append(crc32c::crc32c(&lengths), body) ^ u32::from(choice & 4);
-        out.extend([&lengths[..], &checksum.to_le_bytes(), body].concat());
+        let place = out.len();
+        if choice & 32 == 0 {
+            synced = place;
+        }
+        push_frame(&mut out, header as u32 | more, body, body.len().saturating_sub(header), synced);
+        out[place + 8] ^= choice & 4;
+        out[place + 20] ^= choice & 16;
+        if choice & 64 != 0 {
+            out.extend([0; SECTOR]);
+        }
         data = rest;
     }
     out
@@ -119,11 +175,10 @@ fn read_all(spool: &Spool) -> Vec<Option<Entry>> {
 
 fn check_newest(dir: &Path, stored: &[u8]) {
     opened(dir, &[(0, stored)], |spool| {
-        let frames = walk(stored, |frame| frame.intact);
+        let (frames, end) = walk(stored, |frame| frame.intact);
         let whole = frames.iter().rposition(|frame| !frame.more).map_or(0, |last| last + 1);
         let good_end = frames.last().map_or(PREAMBLE.len(), |frame| frame.end);
-        let bad = Frame::at(stored, good_end);
-        let damaged = bad.and_then(|bad| Frame::at(stored, bad.end)).is_some_and(|next| next.intact);
+        let damaged = end == End::Mismatch && was_durable(stored, good_end);
         let foreign = stored.len() >= PREAMBLE.len() && stored[..12] != PREAMBLE[..12];
         let spool = match spool {
             Ok(spool) => spool,
@@ -143,52 +198,48 @@ fn check_newest(dir: &Path, stored: &[u8]) {
     });
 }
 
-/// Older segments are taken by their lengths when the log is opened, and checked when they are read.
+/// Older segments are taken by their prefixes when the log is opened; payloads are checked when they are read.
 fn check_sealed(dir: &Path, stored: &[u8]) {
-    let frames = walk(stored, |_| true);
+    let (frames, end) = walk(stored, |_| true);
     let segments = [(0, stored), (frames.len(), &PREAMBLE[..])];
     if frames.is_empty() {
         // Two segments cannot begin at one position.
         return;
     }
     opened(dir, &segments, |spool| {
-        let cut_off = frames.last().is_some_and(|last| last.end < stored.len() || last.more);
+        let cut_off = end == End::CutOff || end == End::Clean && frames.last().is_some_and(|last| last.more);
         match spool {
             Ok(spool) => {
-                assert!(!cut_off, "opened what is cut off");
+                assert!(end == End::Clean && !cut_off, "opened what is damaged");
                 assert_eq!(read_all(&spool), frames.iter().map(Frame::entry).collect::<Vec<_>>());
             }
-            Err(e) => assert!(cut_off && names(&e, "cut off"), "{e}"),
+            Err(e) => assert!(if cut_off { names(&e, "cut off") } else { names(&e, "checksum") }, "{e}"),
         }
     });
 }
 
-/// A valid log of four appends, one of its bytes changed.
+/// A valid log of four appends, one of its bytes changed: nothing of it may go unnoticed.
 fn check_changed(dir: &Path, data: &[u8]) {
     let &[low, high, change, ..] = data else { return };
     let appends: [&[i64]; 4] = [&[1], &[2, 3], &[4], &[5, 6, 7]];
     let entry = |secs: &i64| Entry::Progress { partition: PartitionId(0), up_to: EventTime::from_secs(*secs) };
     let mut stored = PREAMBLE.to_vec();
-    let mut whole = vec![0];
     for append in appends {
+        let synced = stored.len();
         for (at, entry) in (1..).zip(append.iter().map(entry)) {
             let (header, _) = entry.to_parts();
             let more = if at < append.len() { MORE } else { 0 };
-            let lengths = [header.len() as u32 | more, 0].map(u32::to_le_bytes).concat();
-            let checksum = crc32c::crc32c_append(crc32c::crc32c(&lengths), &header);
-            stored.extend([&lengths[..], &checksum.to_le_bytes(), &header].concat());
+            push_frame(&mut stored, header.len() as u32 | more, &header, 0, synced);
         }
-        whole.push(whole[whole.len() - 1] + append.len());
     }
     let at = usize::from(u16::from_le_bytes([low, high])) % stored.len();
     stored[at] ^= change;
-    opened(dir, &[(0, &stored)], |spool| {
-        let Ok(spool) = spool else { return assert!(change != 0, "refused what is valid") };
-        let read = read_all(&spool);
-        assert!(whole.contains(&read.len()), "a part of an append");
-        let written = appends.concat();
-        assert!(read.iter().zip(&written).all(|(read, secs)| *read == Some(entry(secs))), "{read:?}");
-        assert!(change != 0 || read.len() == written.len());
+    opened(dir, &[(0, &stored)], |spool| match spool {
+        Ok(spool) => {
+            assert!(change == 0, "byte {at} was changed and nobody noticed");
+            assert_eq!(read_all(&spool), appends.concat().iter().map(|secs| Some(entry(secs))).collect::<Vec<_>>());
+        }
+        Err(e) => assert!(change != 0, "refused what is valid: {e}"),
     });
 }
 

@@ -1,21 +1,28 @@
 //! Bytes on disk: a segment begins with a magic word, a version and the identity of its log; each
-//! entry is a frame of two lengths, a checksum, the header (JSON) and the payload as it came.
+//! entry is a frame of a prefix, the header (JSON) and the payload as it came.
+//!
+//! A prefix is sealed with its place: the log, the segment and the byte it stands at. So a damaged
+//! length is noticed before it is believed, and a copy of a frame, inside a payload for one, is none.
 
 use bytes::Bytes;
-use catchment_core::{Entry, Error, LogId, Result};
+use catchment_core::{Entry, Error, LogId, LogPosition, Result};
 
 const MAGIC: [u8; 8] = *b"CATCHLOG";
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Bytes before the first entry: magic word, version and identity, little endian.
 pub(super) const PREAMBLE: usize = 20;
 
-/// Header length, payload length, checksum: three little-endian words of 32 bits.
-pub(super) const FRAME: usize = 12;
+/// Bytes of a prefix, little endian: header length, payload length and checksum of both, 32 bits
+/// each; how far the segment was durable, 64 bits; the seal, 32 bits.
+pub(super) const FRAME: usize = 24;
 
-/// What the checksum covers of the frame itself.
-const LENGTHS: usize = 8;
+/// What the caller fills in: the rest is known when the frame is written.
+const LENGTHS_AND_CHECKSUM: usize = 12;
+
+/// What the seal covers of the prefix.
+const SEALED: usize = 20;
 
 /// Set in the header length where more entries of the same append follow.
 const MORE: u32 = 1 << 31;
@@ -45,28 +52,74 @@ pub(super) fn parse_preamble(found: &[u8; PREAMBLE]) -> Result<LogId, String> {
     Ok(LogId(u64::from_le_bytes(*id)))
 }
 
-/// The three words in front of an entry.
+/// What the prefixes of one segment are sealed with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seal(u32);
+
+impl Seal {
+    /// Of the segment of `log` that begins at `first`.
+    pub(super) fn of(log: LogId, first: LogPosition) -> Self {
+        Self(crc32c::crc32c(&[log.0.to_le_bytes(), first.0.to_le_bytes()].concat()))
+    }
+
+    fn at(self, place: u64, prefix: &[u8]) -> u32 {
+        crc32c_over(crc32c_over(self.0, &place.to_le_bytes()), &prefix[..SEALED])
+    }
+
+    /// Completes the frame that is to stand at byte `place` of a segment durable up to `synced`.
+    pub(super) fn close(self, frame: &mut [u8], place: u64, synced: u64) {
+        frame[LENGTHS_AND_CHECKSUM..SEALED].copy_from_slice(&synced.to_le_bytes());
+        let seal = self.at(place, frame);
+        frame[SEALED..FRAME].copy_from_slice(&seal.to_le_bytes());
+    }
+
+    /// The frame that was written at byte `place`; `None` where none was.
+    pub(super) fn frame(self, prefix: &[u8; FRAME], place: u64) -> Option<Frame> {
+        let frame = Frame::parse(prefix)?;
+        (self.at(place, prefix) == frame.seal).then_some(frame)
+    }
+
+    /// The inverse of [`encode`] and [`Seal::close`]; says in words what is wrong. The payload shares
+    /// the given bytes.
+    pub(super) fn decode(self, stored: &Bytes, place: u64) -> Result<Entry, String> {
+        let frame = stored.first_chunk().and_then(|prefix| self.frame(prefix, place));
+        let frame = frame.filter(|frame| frame.fits(&stored[FRAME..])).ok_or(MISMATCH)?;
+        let header_end = FRAME + frame.header as usize;
+        let payload = stored.slice(header_end..);
+        Entry::from_parts(&stored[FRAME..header_end], payload).map_err(|e| format!("the header is unknown: {e}"))
+    }
+}
+
+/// What is said of bytes that are not what was written.
+pub(super) const MISMATCH: &str = "the checksum does not match";
+
+/// The prefix of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Frame {
     header: u32,
     payload: u32,
     checksum: u32,
+    seal: u32,
+    /// How far its segment was durable when it was written: where the first of the appends begins
+    /// that share its sync.
+    pub(super) synced: u64,
     /// The append goes on behind this entry.
     pub(super) more: bool,
 }
 
 impl Frame {
-    /// Reads the words; `None` where no frame can stand. A header is never empty, so that a tail
-    /// of zeros, which a crash may leave, is no frame.
-    pub(super) fn parse(words: &[u8; FRAME]) -> Option<Self> {
-        let word = |at: usize| u32::from_le_bytes([words[at], words[at + 1], words[at + 2], words[at + 3]]);
+    /// Reads a prefix without believing it; `None` where no frame can stand. A header is never empty,
+    /// so that zeros, which a crash may leave, are no frame.
+    pub(super) fn parse(prefix: &[u8; FRAME]) -> Option<Self> {
+        let word = |at: usize| u32::from_le_bytes([prefix[at], prefix[at + 1], prefix[at + 2], prefix[at + 3]]);
         let (header, more) = (word(0) & !MORE, word(0) & MORE != 0);
-        (header > 0).then_some(Self { header, payload: word(4), checksum: word(8), more })
+        let synced = u64::from(word(12)) | u64::from(word(16)) << 32;
+        (header > 0).then_some(Self { header, payload: word(4), checksum: word(8), synced, seal: word(20), more })
     }
 
-    /// Bytes from the first word to the end of the payload.
+    /// Bytes from the prefix to the end of the payload.
     pub(super) const fn len(self) -> u64 {
-        self.payload_start() + self.payload as u64
+        FRAME as u64 + self.header as u64 + self.payload as u64
     }
 
     /// Only flows have a payload.
@@ -74,19 +127,21 @@ impl Frame {
         self.payload > 0
     }
 
-    const fn payload_start(self) -> u64 {
-        FRAME as u64 + self.header as u64
+    /// Whether `body` is the header and the payload as they were written.
+    pub(super) fn fits(self, body: &[u8]) -> bool {
+        self.len() == (FRAME + body.len()) as u64 && crc32c::crc32c(body) == self.checksum
     }
 }
 
-/// Appends the stored form of `entry` to `out`; `more` where the append goes on behind it.
+/// Appends the stored form of `entry` to `out`, but for what [`Seal::close`] fills in; `more` where
+/// the append goes on behind it.
 pub(super) fn encode(entry: &Entry, more: bool, out: &mut Vec<u8>) -> Result<()> {
     let (header, payload) = entry.to_parts();
     let flag = if more { MORE } else { 0 };
-    let lengths = [length(header.len(), MORE)? | flag, length(payload.len(), u32::MAX)?].map(u32::to_le_bytes).concat();
-    let checksum = [&lengths, &header, &payload[..]].into_iter().fold(0, crc32c_over);
-    out.extend_from_slice(&lengths);
-    out.extend_from_slice(&checksum.to_le_bytes());
+    let lengths = [length(header.len(), MORE)? | flag, length(payload.len(), u32::MAX)?];
+    let checksum = crc32c_over(crc32c::crc32c(&header), &payload);
+    out.extend(lengths.into_iter().chain([checksum]).flat_map(u32::to_le_bytes));
+    out.extend([0; FRAME - LENGTHS_AND_CHECKSUM]);
     out.extend_from_slice(&header);
     out.extend_from_slice(&payload);
     Ok(())
@@ -103,54 +158,63 @@ fn length(bytes: usize, limit: u32) -> Result<u32> {
     })
 }
 
-/// The frame that `stored` is as a whole, if it is what was once written.
-pub(super) fn intact(stored: &[u8]) -> Option<Frame> {
-    let (words, body) = stored.split_first_chunk::<FRAME>()?;
-    let frame = Frame::parse(words)?;
-    let checksum = crc32c_over(crc32c::crc32c(&words[..LENGTHS]), body);
-    (frame.len() == stored.len() as u64 && checksum == frame.checksum).then_some(frame)
-}
-
-/// The inverse of [`encode`]; says in words what is wrong. The payload shares the given bytes.
-pub(super) fn decode(stored: &Bytes) -> Result<Entry, String> {
-    let frame = intact(stored).ok_or("the checksum does not match")?;
-    let header_end = frame.payload_start() as usize;
-    let payload = stored.slice(header_end..);
-    Entry::from_parts(&stored[FRAME..header_end], payload).map_err(|e| format!("the header is unknown: {e}"))
-}
-
 #[cfg(test)]
 mod tests {
     use catchment_core::{EventTime, PartitionId};
 
     use super::*;
 
+    const LOG: LogId = LogId(0x0123_4567_89ab_cdef);
+
+    fn seal() -> Seal {
+        Seal::of(LOG, LogPosition(3))
+    }
+
+    fn stored(entry: &Entry, more: bool) -> Vec<u8> {
+        let mut stored = Vec::new();
+        encode(entry, more, &mut stored).unwrap();
+        seal().close(&mut stored, 700, 512);
+        stored
+    }
+
+    fn mark() -> Entry {
+        Entry::Progress { partition: PartitionId(7), up_to: EventTime::from_secs(60) }
+    }
+
     #[test]
     fn an_entry_is_read_as_it_was_written_and_any_flipped_bit_is_seen() {
-        let entry = Entry::Progress { partition: PartitionId(7), up_to: EventTime::from_secs(60) };
         for more in [false, true] {
-            let mut stored = Vec::new();
-            encode(&entry, more, &mut stored).unwrap();
-            assert_eq!(intact(&stored).map(|frame| frame.more), Some(more));
-            assert_eq!(decode(&Bytes::from(stored.clone())), Ok(entry.clone()));
+            let stored = stored(&mark(), more);
+            let frame = seal().frame(stored.first_chunk().unwrap(), 700).unwrap();
+            assert_eq!((frame.more, frame.synced), (more, 512));
+            assert_eq!(seal().decode(&Bytes::from(stored.clone()), 700), Ok(mark()));
             for bit in 0..stored.len() * 8 {
                 let mut damaged = stored.clone();
                 damaged[bit / 8] ^= 1 << (bit % 8);
-                assert_eq!(intact(&damaged), None, "bit {bit}");
+                assert_eq!(seal().decode(&damaged.into(), 700), Err(MISMATCH.to_owned()), "bit {bit}");
             }
         }
     }
 
     #[test]
-    fn zeros_are_no_entry() {
-        assert_eq!(intact(&[0; FRAME]), None);
+    fn a_copy_elsewhere_is_no_frame() {
+        let stored = stored(&mark(), false);
+        let prefix = stored.first_chunk().unwrap();
+        assert!(seal().frame(prefix, 700).is_some());
+        assert_eq!(seal().frame(prefix, 701), None);
+        assert_eq!(Seal::of(LOG, LogPosition(4)).frame(prefix, 700), None);
+        assert_eq!(Seal::of(LogId(1), LogPosition(3)).frame(prefix, 700), None);
+    }
+
+    #[test]
+    fn zeros_are_no_frame() {
         assert_eq!(Frame::parse(&[0; FRAME]), None);
     }
 
     #[test]
     fn a_segment_says_which_log_it_belongs_to_and_in_which_format() {
-        let mut stored = preamble(LogId(0x0123_4567_89ab_cdef));
-        assert_eq!(parse_preamble(&stored), Ok(LogId(0x0123_4567_89ab_cdef)));
+        let mut stored = preamble(LOG);
+        assert_eq!(parse_preamble(&stored), Ok(LOG));
         stored[8] = 1;
         let what = parse_preamble(&stored).unwrap_err();
         assert!(what.contains("format 1") && what.contains("another name"), "{what}");

@@ -6,11 +6,14 @@
 //! [`Spool::truncate_before`] frees a segment. An append is
 //! written whole or not at all, whether its future is dropped or the process dies.
 
+#[cfg(test)]
+mod damage;
 mod format;
 mod marks;
 mod reader;
 mod segment;
 mod state;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod writer;

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use catchment_core::{Entry, Error, LogId, LogPosition, Result};
 
-use super::format::{self, FRAME, Frame, PREAMBLE};
+use super::format::{self, FRAME, Frame, MISMATCH, PREAMBLE, Seal};
 use super::marks::Mark;
+use super::tail;
 
 const SUFFIX: &str = ".log";
 
@@ -39,6 +40,18 @@ struct Scan {
     /// Bytes of the file.
     len: u64,
     whole: Whole,
+    end: End,
+}
+
+/// Why no further entry was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The file ends with the last one.
+    Clean,
+    /// The file ends within the next one.
+    CutOff,
+    /// What stands there is not what was written.
+    Mismatch,
 }
 
 /// How far the appends reach that are there to their last entry.
@@ -53,6 +66,7 @@ struct Whole {
 pub(super) struct Place {
     path: Arc<Path>,
     file: Arc<File>,
+    seal: Seal,
     start: u64,
     len: u64,
 }
@@ -77,16 +91,15 @@ impl Segment {
     }
 
     /// Opens a segment that is followed by another: every byte of it was durable before that one
-    /// began, so anything unreadable is damage.
+    /// began, so anything unreadable is damage. Payloads are checked when they are read.
     pub(super) fn open_sealed(path: &Path, first: LogPosition) -> Result<Self> {
-        let Scan { segment, len, whole } = Self::scan(path, first, false)?;
-        if segment.bytes < len {
-            return Err(segment.damaged(segment.bytes, "the frame is cut off"));
+        let Scan { segment, len, whole, end } = Self::scan(path, first, false)?;
+        match end {
+            End::Clean if whole.bytes < len => Err(segment.damaged(whole.bytes, "the append is cut off")),
+            End::Clean => Ok(segment),
+            End::CutOff => Err(segment.damaged(segment.bytes, "the frame is cut off")),
+            End::Mismatch => Err(segment.damaged(segment.bytes, MISMATCH)),
         }
-        if whole.bytes < len {
-            return Err(segment.damaged(whole.bytes, "the append is cut off"));
-        }
-        Ok(segment)
     }
 
     /// Opens the newest segment, checks every entry and cuts off an append that a crash left
@@ -97,8 +110,10 @@ impl Segment {
             // The crash came between creating the file and its first sync: nothing was in it.
             return Self::create(path.parent().expect("a segment lies in the directory of its log"), log, first);
         }
-        let Scan { mut segment, len, whole } = Self::scan(path, first, true)?;
-        segment.check_tail(len)?;
+        let Scan { mut segment, len, whole, end } = Self::scan(path, first, true)?;
+        if end == End::Mismatch && segment.was_durable(len).map_err(|e| failed("read", path, e))? {
+            return Err(segment.damaged(segment.bytes, MISMATCH));
+        }
         if whole.bytes < len {
             segment.cut_tail(whole, len)?;
         }
@@ -112,58 +127,81 @@ impl Segment {
         let log = read_preamble(path, &file)?;
         let mut segment = Self::empty(log, first, path, file);
         let mut whole = Whole { entries: 0, bytes: segment.bytes };
-        while let Some(frame) = segment.frame(segment.bytes, len).map_err(read)? {
-            let end = segment.bytes + frame.len();
-            if verify && !segment.intact(segment.bytes, end).map_err(read)? {
-                break;
+        let end = loop {
+            let frame = match segment.frame(segment.bytes, len).map_err(read)? {
+                Ok(frame) => frame,
+                Err(end) => break end,
+            };
+            if verify && !segment.intact(segment.bytes, frame).map_err(read)? {
+                break End::Mismatch;
             }
             if !frame.has_payload() {
                 segment.note_mark(segment.bytes, frame.len()).map_err(read)?;
             }
             segment.starts.push(segment.bytes);
-            segment.bytes = end;
+            segment.bytes += frame.len();
             if !frame.more {
-                whole = Whole { entries: segment.starts.len(), bytes: end };
+                whole = Whole { entries: segment.starts.len(), bytes: segment.bytes };
             }
-        }
-        Ok(Scan { segment, len, whole })
+        };
+        Ok(Scan { segment, len, whole, end })
     }
 
     /// Notes the entry behind the last one if it is progress. What cannot be read is told to who reads it.
     fn note_mark(&mut self, start: u64, len: u64) -> io::Result<()> {
         let mut stored = vec![0; len as usize];
         self.file.read_exact_at(&mut stored, start)?;
-        let entry = format::decode(&Bytes::from(stored)).ok();
+        let entry = self.seal().decode(&Bytes::from(stored), start).ok();
         self.marks.extend(entry.and_then(|entry| Mark::of(&entry, self.end())));
         Ok(())
     }
 
-    /// The frame at `start`; `None` where none fits before `len`.
-    fn frame(&self, start: u64, len: u64) -> io::Result<Option<Frame>> {
+    /// What its frames are sealed with.
+    pub(super) fn seal(&self) -> Seal {
+        Seal::of(self.log, self.first)
+    }
+
+    /// The frame at `start` of a file of `len` bytes.
+    fn frame(&self, start: u64, len: u64) -> io::Result<Result<Frame, End>> {
+        if start == len {
+            return Ok(Err(End::Clean));
+        }
         if start + FRAME as u64 > len {
-            return Ok(None);
+            return Ok(Err(End::CutOff));
         }
-        let mut words = [0; FRAME];
-        self.file.read_exact_at(&mut words, start)?;
-        Ok(Frame::parse(&words).filter(|frame| start + frame.len() <= len))
+        let mut prefix = [0; FRAME];
+        self.file.read_exact_at(&mut prefix, start)?;
+        Ok(match self.seal().frame(&prefix, start) {
+            Some(frame) if start + frame.len() <= len => Ok(frame),
+            Some(_) => Err(End::CutOff),
+            None => Err(End::Mismatch),
+        })
     }
 
-    fn intact(&self, start: u64, end: u64) -> io::Result<bool> {
-        let mut stored = vec![0; (end - start) as usize];
-        self.file.read_exact_at(&mut stored, start)?;
-        Ok(format::intact(&stored).is_some())
+    /// Whether header and payload of the frame at `start` are what was written.
+    fn intact(&self, start: u64, frame: Frame) -> io::Result<bool> {
+        let mut body = vec![0; frame.len() as usize - FRAME];
+        self.file.read_exact_at(&mut body, start + FRAME as u64)?;
+        Ok(frame.fits(&body))
     }
 
-    /// A bad frame before a good one is damage to durable data, which must not be dropped silently.
-    fn check_tail(&self, len: u64) -> Result<()> {
-        let read = |e| failed("read", &self.path, e);
-        let Some(bad) = self.frame(self.bytes, len).map_err(read)? else { return Ok(()) };
-        let next = self.bytes + bad.len();
-        let Some(frame) = self.frame(next, len).map_err(read)? else { return Ok(()) };
-        if self.intact(next, next + frame.len()).map_err(read)? {
-            return Err(self.damaged(self.bytes, "the checksum does not match"));
+    /// Whether what stands behind the last intact entry had been durable, so that it is damaged, and
+    /// not what a crash left of appends that nobody was told of.
+    fn was_durable(&self, len: u64) -> io::Result<bool> {
+        let bad = self.bytes;
+        let mut unwritten = false;
+        let mut start = bad;
+        while start < len {
+            let chunk = tail::Chunk::read(&self.file, start, len)?;
+            unwritten |= chunk.has_unwritten_sector();
+            for (place, frame) in chunk.frames(self.seal(), bad) {
+                if self.intact(place, frame)? {
+                    return Ok(true);
+                }
+            }
+            start = chunk.end();
         }
-        Ok(())
+        Ok(!unwritten)
     }
 
     /// Goes back to the last whole append: nobody was told of what stands behind it.
@@ -194,7 +232,8 @@ impl Segment {
         let index = usize::try_from(position.0.checked_sub(self.first.0)?).ok()?;
         let start = *self.starts.get(index)?;
         let end = self.starts.get(index + 1).copied().unwrap_or(self.bytes);
-        Some(Place { path: self.path.clone(), file: self.file.clone(), start, len: end - start })
+        let (path, file) = (self.path.clone(), self.file.clone());
+        Some(Place { path, file, seal: self.seal(), start, len: end - start })
     }
 }
 
@@ -203,7 +242,7 @@ impl Place {
     pub(super) fn read(&self) -> Result<Entry> {
         let mut stored = vec![0; self.len as usize];
         self.file.read_exact_at(&mut stored, self.start).map_err(|e| failed("read", &self.path, e))?;
-        format::decode(&Bytes::from(stored)).map_err(|what| damaged(&self.path, self.start, &what))
+        self.seal.decode(&Bytes::from(stored), self.start).map_err(|what| damaged(&self.path, self.start, &what))
     }
 }
 
@@ -249,5 +288,7 @@ pub(super) fn failed(verb: &str, path: &Path, cause: io::Error) -> Error {
 /// What is stored is not what was written.
 pub(super) fn damaged(path: &Path, offset: u64, what: &str) -> Error {
     let path = path.display();
-    Error::internal(format!("the log is damaged in {path} at byte {offset}: {what}; move the directory away to go on"))
+    Error::internal(format!(
+        "the log is damaged in {path} at byte {offset}: {what}; restore the folder from a copy, or give the source another name to begin an empty log"
+    ))
 }

@@ -10,7 +10,7 @@ use catchment_core::{Entry, Error, EventTime, LogId, LogPosition, PartitionId, R
 use tokio::sync::watch;
 
 use super::Limits;
-use super::format::PREAMBLE;
+use super::format::{PREAMBLE, Seal};
 use super::marks::{self, Mark};
 use super::segment::{self, Place, Segment, failed};
 use super::writer::Append;
@@ -43,6 +43,15 @@ struct State {
     /// It was said that look-back is given up for room.
     yielded: bool,
     closed: bool,
+}
+
+/// The newest segment, for who writes to it.
+pub(super) struct Newest {
+    pub(super) file: Arc<File>,
+    pub(super) path: Arc<Path>,
+    pub(super) seal: Seal,
+    /// End of its durable entries.
+    pub(super) end: u64,
 }
 
 /// Where an append can go.
@@ -181,11 +190,11 @@ impl Shared {
         state.segments.get(after.checked_sub(1)?)?.place(position)
     }
 
-    /// The newest segment and the end of its durable entries.
-    pub(super) fn newest(&self) -> (Arc<File>, Arc<Path>, u64) {
+    /// Where the next append goes.
+    pub(super) fn newest(&self) -> Newest {
         let state = self.state();
         let newest = state.newest();
-        (newest.file.clone(), newest.path.clone(), newest.bytes)
+        Newest { file: newest.file.clone(), path: newest.path.clone(), seal: newest.seal(), end: newest.bytes }
     }
 
     /// Where `need` bytes can go after `staged` bytes that are written and not durable yet.

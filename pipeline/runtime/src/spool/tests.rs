@@ -8,14 +8,14 @@ use tempfile::TempDir;
 
 use super::*;
 
-const ROOMY: Limits = limits(1 << 20, 1 << 24);
+pub(super) const ROOMY: Limits = limits(1 << 20, 1 << 24);
 
 /// Of a log that nobody looks back on.
 const fn limits(segment_bytes: u64, max_bytes: u64) -> Limits {
     Limits { segment_bytes, max_bytes, look_back: 0 }
 }
 
-fn flows(number: i64, payload: usize) -> Entry {
+pub(super) fn flows(number: i64, payload: usize) -> Entry {
     Entry::Flows(FlowsEntry {
         partition: PartitionId(0),
         encoding: Encoding::JsonLines,
@@ -27,20 +27,20 @@ fn flows(number: i64, payload: usize) -> Entry {
     })
 }
 
-fn progress(secs: i64) -> Entry {
+pub(super) fn progress(secs: i64) -> Entry {
     Entry::Progress { partition: PartitionId(0), up_to: EventTime::from_secs(secs) }
 }
 
-fn open(dir: &TempDir, limits: Limits) -> Spool {
+pub(super) fn open(dir: &TempDir, limits: Limits) -> Spool {
     Spool::open(dir.path(), limits, LogMetrics::default()).unwrap()
 }
 
-fn read_all(spool: &Spool) -> Vec<Entry> {
+pub(super) fn read_all(spool: &Spool) -> Vec<Entry> {
     let mut reader = spool.reader(spool.first());
     std::iter::from_fn(|| reader.next().unwrap()).map(|logged| logged.entry).collect()
 }
 
-fn segments(dir: &TempDir) -> Vec<PathBuf> {
+pub(super) fn segments(dir: &TempDir) -> Vec<PathBuf> {
     segment::list(dir.path()).unwrap().into_iter().map(|(_, path)| path).collect()
 }
 

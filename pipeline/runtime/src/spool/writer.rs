@@ -6,9 +6,10 @@ use std::sync::Arc;
 use catchment_core::{Error, LogPosition, Result, Retry};
 use tokio::sync::{mpsc, oneshot};
 
+use super::format::Seal;
 use super::marks::Mark;
 use super::segment::{Segment, failed};
-use super::state::{Room, Shared};
+use super::state::{Newest, Room, Shared};
 
 /// Appends that may wait in front of the writer; together with their size this bounds one sync.
 pub(super) const QUEUE: usize = 64;
@@ -52,11 +53,11 @@ impl Writer {
     }
 
     /// Writes without syncing. An append whose caller has gone is not begun.
-    fn stage(&mut self, append: Append) {
+    fn stage(&mut self, mut append: Append) {
         if append.done.is_closed() {
             return;
         }
-        match self.make_room(&append).and_then(|room| if room { self.write(&append) } else { Ok(false) }) {
+        match self.make_room(&append).and_then(|room| if room { self.write(&mut append) } else { Ok(false) }) {
             Ok(true) => {
                 self.staged_bytes += append.frames.len() as u64;
                 self.staged.push(append);
@@ -87,8 +88,9 @@ impl Writer {
         }
     }
 
-    fn write(&self, append: &Append) -> Result<bool> {
-        let (file, path, end) = self.shared.newest();
+    fn write(&self, append: &mut Append) -> Result<bool> {
+        let Newest { file, path, seal, end } = self.shared.newest();
+        append.seal(seal, end + self.staged_bytes, end);
         match file.write_all_at(&append.frames, end + self.staged_bytes) {
             Ok(()) => Ok(true),
             Err(e) => {
@@ -106,7 +108,7 @@ impl Writer {
         if staged.is_empty() {
             return;
         }
-        let (file, path, _) = self.shared.newest();
+        let Newest { file, path, .. } = self.shared.newest();
         if let Err(e) = file.sync_data() {
             tracing::error!(segment = %path.display(), error = %e, "cannot sync the log");
             self.broken = true;
@@ -136,5 +138,14 @@ impl Segment {
         self.marks.extend(append.marks.iter().map(|mark| mark.behind(first)));
         self.bytes += append.frames.len() as u64;
         first
+    }
+}
+
+impl Append {
+    /// Completes the frames for byte `place` of a segment that is durable up to `synced`.
+    fn seal(&mut self, seal: Seal, place: u64, synced: u64) {
+        for start in &self.starts {
+            seal.close(&mut self.frames[*start as usize..], place + start, synced);
+        }
     }
 }
