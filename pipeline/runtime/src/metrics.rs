@@ -96,6 +96,7 @@ pub struct LogMetrics {
     pub(crate) bytes: Gauge,
     pub(crate) full: Counter<f64, AtomicU64>,
     pub(crate) look_back_dropped: Counter,
+    pub(crate) cut: Counter,
 }
 
 impl LogMetrics {
@@ -114,6 +115,12 @@ impl LogMetrics {
             "Dropped from a full log although the source may look back on it",
             Unit::Bytes,
             m.look_back_dropped.clone(),
+        );
+        registry.register_with_unit(
+            "log_cut",
+            "Cut off at the start: appends that a crash left unfinished",
+            Unit::Bytes,
+            m.cut.clone(),
         );
         m
     }

@@ -103,12 +103,14 @@ impl Segment {
     }
 
     /// Opens the newest segment, checks every entry and cuts off an append that a crash left
-    /// unfinished. `log` is who it belongs to if a crash left it without its beginning.
-    pub(super) fn open_newest(path: &Path, log: LogId, first: LogPosition) -> Result<Self> {
+    /// unfinished; says how many bytes that were. `log` is who it belongs to if a crash left it without
+    /// its beginning.
+    pub(super) fn open_newest(path: &Path, log: LogId, first: LogPosition) -> Result<(Self, u64)> {
         let stored = std::fs::metadata(path).map_err(|e| failed("read", path, e))?.len();
         if stored < PREAMBLE as u64 {
             // The crash came between creating the file and its first sync: nothing was in it.
-            return Self::create(path.parent().expect("a segment lies in the directory of its log"), log, first);
+            let dir = path.parent().expect("a segment lies in the directory of its log");
+            return Ok((Self::create(dir, log, first)?, 0));
         }
         let Scan { mut segment, len, whole, end } = Self::scan(path, first, true)?;
         if end == End::Mismatch && segment.was_durable(len).map_err(|e| failed("read", path, e))? {
@@ -117,7 +119,8 @@ impl Segment {
         if whole.bytes < len {
             segment.cut_tail(whole, len)?;
         }
-        Ok(segment)
+        let cut = len - segment.bytes;
+        Ok((segment, cut))
     }
 
     fn scan(path: &Path, first: LogPosition, verify: bool) -> Result<Scan> {
@@ -211,7 +214,7 @@ impl Segment {
         let end = self.end();
         self.marks.retain(|mark| mark.position < end);
         tracing::warn!(
-            segment = %self.path.display(), kept_entries = self.starts.len(), cut_bytes = len - self.bytes,
+            segment = %self.path.display(), kept_entries = self.starts.len(), kept_bytes = self.bytes, cut_bytes = len - self.bytes,
             "cut an unfinished append off the log"
         );
         let cut = self.file.set_len(self.bytes).and_then(|()| self.file.sync_all());

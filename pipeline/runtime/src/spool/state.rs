@@ -122,7 +122,7 @@ impl State {
 impl Shared {
     /// Recovers the segments of `dir`, or begins the first one.
     pub(super) fn open(dir: &Path, limits: Limits, metrics: LogMetrics) -> Result<Self> {
-        let segments = recover(dir)?;
+        let segments = recover(dir, &metrics)?;
         let newest = segments.back().expect("recovery ends with a newest segment");
         let (log, end) = (newest.log, newest.end());
         metrics.bytes.set(segments.iter().map(|s| s.bytes).sum::<u64>() as i64);
@@ -308,7 +308,7 @@ impl Shared {
     }
 }
 
-fn recover(dir: &Path) -> Result<VecDeque<Segment>> {
+fn recover(dir: &Path, metrics: &LogMetrics) -> Result<VecDeque<Segment>> {
     let mut found = segment::list(dir)?;
     let Some((first, newest)) = found.pop() else {
         return Ok(VecDeque::from([Segment::create(dir, LogId(rand::random()), LogPosition(0))?]));
@@ -318,7 +318,9 @@ fn recover(dir: &Path) -> Result<VecDeque<Segment>> {
         segments.push_back(Segment::open_sealed(&path, first)?);
     }
     let log = segments.back().map_or_else(|| LogId(rand::random()), |sealed: &Segment| sealed.log);
-    segments.push_back(Segment::open_newest(&newest, log, first)?);
+    let (newest, cut) = Segment::open_newest(&newest, log, first)?;
+    metrics.cut.inc_by(cut);
+    segments.push_back(newest);
     check_one_log(&segments)?;
     check_no_holes(&segments)?;
     Ok(segments)

@@ -96,7 +96,9 @@ async fn tear_at_every_byte(torn: Vec<Entry>) {
     let stored = std::fs::read(&path).unwrap();
     for cut in whole as usize..stored.len() {
         std::fs::write(&path, &stored[..cut]).unwrap();
-        let spool = open(&dir, ROOMY);
+        let metrics = LogMetrics::default();
+        let spool = Spool::open(dir.path(), ROOMY, metrics.clone()).unwrap();
+        assert_eq!(metrics.cut.get(), cut as u64 - whole);
         assert_eq!((spool.end(), spool.bytes()), (LogPosition(2), whole), "cut at {cut}");
         assert_eq!(read_all(&spool), kept, "cut at {cut}");
         assert_eq!(spool.append(vec![flows(9, 3)]).await.unwrap(), LogPosition(2));
