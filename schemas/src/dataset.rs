@@ -347,7 +347,7 @@ const GAP: &[Column] = &[
     required(
         "reason",
         Text,
-        "Stable word: collector_forgot, collector_restarted, not_comparable, knowledge_blind, knowledge_unread",
+        "Stable word: collector_forgot, collector_restarted, not_comparable, knowledge_blind, knowledge_unread, log_full",
     ),
     required("detail", FreeText, "What happened, in a sentence"),
 ];

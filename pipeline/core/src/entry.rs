@@ -133,7 +133,7 @@ pub struct GapEntry {
     pub partition: PartitionId,
     /// The interval that is missing or incomplete.
     pub span: Span,
-    /// A stable word: `collector_forgot`, `collector_restarted`, `not_comparable`.
+    /// A stable word: `collector_forgot`, `collector_restarted`, `not_comparable`, `log_full`.
     pub reason: String,
     /// One sentence for people.
     pub detail: String,

@@ -36,7 +36,8 @@ pub struct Logged {
 pub trait LogWriter: Send + Sync {
     /// Appends the entries in order; returns when they are durable, with the position of the first.
     ///
-    /// Waits while the log is full: a source that cannot wait records a gap instead.
+    /// Waits while the log is full or cannot be written: a source that cannot wait records a gap
+    /// instead. Where no room can ever come, a gap stands in the place of each batch of flows.
     async fn append(&self, entries: Vec<Entry>) -> Result<LogPosition>;
 
     /// Reads one entry that is still in the log; `None` once it has been dropped.

@@ -10,6 +10,7 @@ pub mod http;
 pub mod knowledge;
 mod line;
 pub mod metrics;
+mod patient;
 pub mod pipeline;
 mod readiness;
 mod reading;

@@ -99,6 +99,13 @@ impl Progress {
         self.metrics.failures.inc();
     }
 
+    /// Everything that the entries before `position` gave was handed to the sink, and it took it.
+    pub(crate) fn reached(&self, position: LogPosition) {
+        if let Some(retention) = &self.retention {
+            lock(retention).reached(self.line, position);
+        }
+    }
+
     fn published(&self, epoch: &Epoch, durable: Option<&Cursor>) -> Result<()> {
         self.metrics.published(epoch);
         let Some(durable) = durable else { return Ok(()) };
@@ -119,11 +126,18 @@ pub(crate) struct Retention {
     spool: Spool,
     /// The floor of each line; `None` until its sink has a cursor.
     floors: Vec<Option<LogPosition>>,
+    /// How far each line has come, whether or not its sink has made anything of it durable.
+    reached: Vec<LogPosition>,
 }
 
 impl Retention {
     pub(crate) fn new(spool: Spool, lines: usize) -> Self {
-        Self { spool, floors: vec![None; lines] }
+        Self { spool, floors: vec![None; lines], reached: vec![LogPosition(0); lines] }
+    }
+
+    fn reached(&mut self, line: usize, position: LogPosition) {
+        self.reached[line] = position;
+        self.spool.settle(self.reached.iter().copied().fold(position, LogPosition::min));
     }
 
     /// Cuts behind the slowest line.

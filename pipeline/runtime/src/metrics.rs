@@ -97,6 +97,8 @@ pub struct LogMetrics {
     pub(crate) full: Counter<f64, AtomicU64>,
     pub(crate) look_back_dropped: Counter,
     pub(crate) cut: Counter,
+    pub(crate) refused: Counter,
+    pub(crate) write_failures: Counter,
 }
 
 impl LogMetrics {
@@ -121,6 +123,17 @@ impl LogMetrics {
             "Cut off at the start: appends that a crash left unfinished",
             Unit::Bytes,
             m.cut.clone(),
+        );
+        registry.register_with_unit(
+            "log_refused",
+            "Flows that found no room in the log and became gaps",
+            Unit::Bytes,
+            m.refused.clone(),
+        );
+        registry.register(
+            "log_write_failures",
+            "Appends that the disk of the log refused; each is tried again",
+            m.write_failures.clone(),
         );
         m
     }

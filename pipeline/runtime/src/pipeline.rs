@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::knowledge::{self, Marker, Noted, leave};
 use crate::line::{Line, NamedSink, Progress, Retention};
 use crate::metrics::{self, LineMetrics, LogMetrics};
+use crate::patient::PatientLog;
 use crate::readiness::{Part, Readiness, STOPPED};
 use crate::reading::{Watch, keep_reading};
 use crate::retry::stopped;
@@ -173,8 +174,9 @@ async fn run_spooled(stream: Stream, spool: Spool, watched: Watched, mut stop: w
     for (sink, progress) in stream.sinks.into_iter().zip(watched.progress(Some(&retention))) {
         lines.running.spawn(keep_one_supplied(Line::new(sink, progress), fold.clone(), spool.clone(), halted.clone()));
     }
+    let log = PatientLog { spool, stream: stream.id, metrics: watched.log_metrics, part: watched.log };
     let fault = tokio::select! {
-        fault = fill(stream.source, &watched.source, spool, stream.watched) => Some(fault),
+        fault = fill(stream.source, &watched.source, log, stream.watched) => Some(fault),
         () = lines.ended() => None,
         () = stopped(&mut stop) => None,
     };
@@ -194,7 +196,7 @@ async fn run_spooled(stream: Stream, spool: Spool, watched: Watched, mut stop: w
 }
 
 /// Writes everything that stands in the log of a stream: flows, and how far the cluster is known. Ends with a fault.
-async fn fill(source: Box<dyn Source>, watch: &Watch, log: Spool, cluster: Option<knowledge::Watched>) -> Error {
+async fn fill(source: Box<dyn Source>, watch: &Watch, log: PatientLog, cluster: Option<knowledge::Watched>) -> Error {
     let Some(cluster) = cluster else {
         return match leave(&log).await {
             Ok(()) => keep_reading(source, watch, log).await,

@@ -45,7 +45,14 @@ pub(crate) enum Feed {
     },
 }
 
-type Epochs = Receiver<Result<Arc<Epoch>>>;
+/// What a fold hands over, in the order of the log.
+enum Folded {
+    Epoch(Arc<Epoch>),
+    /// The fold waits for the entry at this position; everything that those before it gave came first.
+    Reached(LogPosition),
+}
+
+type Epochs = Receiver<Result<Folded>>;
 
 /// Keeps the sinks supplied until the input ends or `stop` is set, starting again while that may help.
 pub(crate) async fn keep_supplied(
@@ -140,11 +147,16 @@ async fn read_and_publish(
 
 /// Publishes what the sinks do not have yet, until the fold ends.
 async fn publish_all(lines: &mut [Line], mut epochs: Epochs, backoff: &mut Backoff) -> Result<()> {
-    while let Some(epoch) = epochs.recv().await {
-        let epoch = epoch?;
+    while let Some(folded) = epochs.recv().await {
+        let folded = folded?;
         for line in &mut *lines {
-            if line.publish(&epoch).await? {
-                backoff.reset();
+            match &folded {
+                Folded::Reached(position) => line.progress.reached(*position),
+                Folded::Epoch(epoch) => {
+                    if line.publish(epoch).await? {
+                        backoff.reset();
+                    }
+                }
             }
         }
     }
@@ -163,14 +175,17 @@ enum Input {
 }
 
 impl Input {
-    /// The next entry; waits for one. `None` when a bounded input has ended.
-    async fn next(&mut self) -> Result<Option<Logged>> {
+    /// The next entry; tells `out` how far it came and waits where there is none. `None` when a
+    /// bounded input has ended.
+    async fn next(&mut self, out: &Sender<Result<Folded>>) -> Result<Option<Logged>> {
         match self {
             Self::Direct(entries) => Ok(entries.recv().await),
             Self::Log(reader) => loop {
                 if let Some(logged) = reader.next()? {
                     return Ok(Some(logged));
                 }
+                // A closed channel is noticed by who waits for this.
+                out.send(Ok(Folded::Reached(reader.position()))).await.ok();
                 reader.wait(reader.position()).await;
             },
         }
@@ -197,20 +212,20 @@ async fn fold_log(
     mut input: Input,
     metrics: &LineMetrics,
     mut stop: watch::Receiver<bool>,
-    out: &Sender<Result<Arc<Epoch>>>,
+    out: &Sender<Result<Folded>>,
 ) -> Result<()> {
     let mut workers = ThreadWorkers::start(fold.workers, fold.settings.window, fold.settings.limits)
         .map_err(|e| Error::internal("cannot start the worker threads").caused_by(e))?;
     loop {
         let logged = tokio::select! {
-            logged = input.next() => logged?,
+            logged = input.next(out) => logged?,
             () = stopped(&mut stop) => None,
             () = out.closed() => None,
         };
         let Some(logged) = logged else { return Ok(()) };
         for epoch in folder.entry(logged, &mut workers) {
             let waiting = Instant::now();
-            let sent = out.send(Ok(Arc::new(epoch))).await;
+            let sent = out.send(Ok(Folded::Epoch(Arc::new(epoch)))).await;
             metrics.blocked.inc_by(waiting.elapsed().as_secs_f64());
             if sent.is_err() {
                 return Ok(());

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{Running, binary};
 
 /// Long past anything a loaded machine needs; what is waited for is a number of windows, not time.
-const PATIENCE: Duration = Duration::from_mins(3);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
 
 /// A simulated collector two minutes of whose time are a second of ours, and its address.
 pub(crate) fn collector() -> (Running, String) {

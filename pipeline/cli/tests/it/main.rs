@@ -6,12 +6,14 @@ use std::process::{Child, Command, Output, Stdio};
 mod bytes;
 mod collector_trouble;
 mod demo;
+mod full_disk;
 mod knowledge;
 mod lab;
 mod lost_log;
 mod pages;
 mod policies;
 mod run_files;
+mod small_log;
 mod stalled_sink;
 mod tidy;
 

@@ -8,19 +8,19 @@ use catchment_stages::enrich::{Blind, FORESIGHT};
 
 use super::Watched;
 use super::book::missed;
-use crate::spool::Spool;
+use crate::patient::PatientLog;
 
 /// Marks the log of a stream whenever the knowledge has come further.
 pub(crate) struct Marker {
     watched: Watched,
-    log: Spool,
+    log: PatientLog,
     marked: EventTime,
 }
 
 impl Marker {
     /// The first mark makes windows wait for the next.
-    pub(crate) async fn join(watched: Watched, log: Spool) -> Result<Self> {
-        let joined = log.progress_of(PartitionId::KNOWLEDGE).filter(|mark| *mark != EventTime::MAX);
+    pub(crate) async fn join(watched: Watched, log: PatientLog) -> Result<Self> {
+        let joined = log.spool.progress_of(PartitionId::KNOWLEDGE).filter(|mark| *mark != EventTime::MAX);
         let mut marker = Self { watched, log, marked: joined.unwrap_or(EventTime::MIN) };
         if joined.is_none() {
             marker.mark(marker.settled()).await?;
@@ -72,8 +72,8 @@ fn marks(watched: &Watched, before: EventTime, up_to: EventTime) -> Vec<Entry> {
 }
 
 /// Windows no longer wait for knowledge that nobody gathers.
-pub(crate) async fn leave(log: &Spool) -> Result<()> {
-    match log.progress_of(PartitionId::KNOWLEDGE) {
+pub(crate) async fn leave(log: &PatientLog) -> Result<()> {
+    match log.spool.progress_of(PartitionId::KNOWLEDGE) {
         None | Some(EventTime::MAX) => Ok(()),
         Some(_) => {
             let end = Entry::Progress { partition: PartitionId::KNOWLEDGE, up_to: EventTime::MAX };
@@ -84,12 +84,12 @@ pub(crate) async fn leave(log: &Spool) -> Result<()> {
 
 /// A log that notes how far its flows have come.
 pub(crate) struct Noted {
-    log: Spool,
+    log: PatientLog,
     watched: Watched,
 }
 
 impl Noted {
-    pub(crate) const fn new(log: Spool, watched: Watched) -> Self {
+    pub(crate) const fn new(log: PatientLog, watched: Watched) -> Self {
         Self { log, watched }
     }
 }

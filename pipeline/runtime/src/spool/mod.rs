@@ -3,12 +3,15 @@
 //! An append returns when its entries are durable. Nothing that is durable is ever changed, and
 //! only whole segments are dropped, oldest first, once nobody needs them. The log is bounded: a
 //! full one gives up what only a source looks back on, and then makes appends wait until
-//! [`Spool::truncate_before`] frees a segment. An append is
-//! written whole or not at all, whether its future is dropped or the process dies.
+//! [`Spool::truncate_before`] frees a segment. Where nothing can ever free one, it writes gaps in
+//! place of flows, so that time goes on. An append is written whole or not at all, whether its
+//! future is dropped, the disk is full or the process dies.
 
 #[cfg(test)]
 mod damage;
 mod format;
+#[cfg(test)]
+mod full_disk;
 mod marks;
 mod reader;
 mod segment;
@@ -24,7 +27,9 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
-use catchment_core::{Entry, Error, EventTime, LogId, LogPosition, LogWriter, Logged, PartitionId, Result};
+use catchment_core::{
+    Entry, Error, EventTime, FlowsEntry, GapEntry, LogId, LogPosition, LogWriter, Logged, PartitionId, Result,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::LogMetrics;
@@ -60,6 +65,13 @@ struct Inner {
     writer: Option<JoinHandle<()>>,
     /// Held while the log is open: two writers would overwrite each other.
     _lock: File,
+}
+
+impl Limits {
+    /// Bytes that only gaps in place of flows may take, and the progress among them.
+    const fn reserve(self) -> u64 {
+        self.segment_bytes / 4
+    }
 }
 
 impl Drop for Inner {
@@ -133,16 +145,38 @@ impl Spool {
         self.inner.shared.truncate_before(position)
     }
 
+    /// Every sink has done what it can with the entries before `position`: those that it has not
+    /// made durable wait for later ones.
+    pub fn settle(&self, position: LogPosition) {
+        self.inner.shared.settle(position);
+    }
+
     /// Refuses what no truncation could ever make room for: the segment with the newest progress
     /// stays, and is as large as an append may be.
     fn check_size(&self, bytes: u64) -> Result<()> {
-        let limit = (self.inner.shared.limits().max_bytes / 2).saturating_sub(PREAMBLE as u64);
+        let limits = self.inner.shared.limits();
+        let limit = ((limits.max_bytes - limits.reserve()) / 2).saturating_sub(PREAMBLE as u64);
         if bytes <= limit {
             return Ok(());
         }
         Err(Error::user(format!(
             "{bytes} bytes at once do not fit into half of the log, {limit}; raise the log's limit"
         )))
+    }
+
+    /// Makes the entries durable; `None` where no room can ever come.
+    async fn store(&self, entries: &[Entry], urgent: bool) -> Result<Option<LogPosition>> {
+        let (mut frames, mut starts) = (Vec::new(), Vec::with_capacity(entries.len()));
+        for (at, entry) in (1..).zip(entries) {
+            starts.push(frames.len() as u64);
+            format::encode(entry, at < entries.len(), &mut frames)?;
+        }
+        let marks = (0..).zip(entries).filter_map(|(at, entry)| Mark::of(entry, LogPosition(at))).collect();
+        self.check_size(frames.len() as u64)?;
+        let (done, durable) = oneshot::channel();
+        let queue = self.inner.queue.as_ref().expect("the queue is present until the drop");
+        queue.send(Append { frames, starts, marks, urgent, done }).await.map_err(|_| writer_gone())?;
+        durable.await.map_err(|_| writer_gone())?
     }
 }
 
@@ -152,17 +186,18 @@ impl LogWriter for Spool {
         if entries.is_empty() {
             return Ok(self.end());
         }
-        let (mut frames, mut starts) = (Vec::new(), Vec::with_capacity(entries.len()));
-        for (at, entry) in (1..).zip(&entries) {
-            starts.push(frames.len() as u64);
-            format::encode(entry, at < entries.len(), &mut frames)?;
+        if let Some(first) = self.store(&entries, false).await? {
+            return Ok(first);
         }
-        let marks = (0..).zip(&entries).filter_map(|(at, entry)| Mark::of(entry, LogPosition(at))).collect();
-        self.check_size(frames.len() as u64)?;
-        let (done, durable) = oneshot::channel();
-        let queue = self.inner.queue.as_ref().expect("the queue is present until the drop");
-        queue.send(Append { frames, starts, marks, done }).await.map_err(|_| writer_gone())?;
-        durable.await.map_err(|_| writer_gone())?
+        let bytes = entries.iter().map(payload_bytes).sum();
+        self.inner.shared.refused(bytes);
+        let first = self.store(&entries.into_iter().map(without_payload).collect::<Vec<_>>(), true).await?;
+        first.ok_or_else(|| {
+            let limit = self.inner.shared.limits().max_bytes;
+            Error::user(format!(
+                "the log has no room even for gaps in its {limit} bytes, and its sinks wait for more before they write; raise `spool.max_bytes`"
+            ))
+        })
     }
 
     async fn read(&self, position: LogPosition) -> Result<Option<Entry>> {
@@ -181,6 +216,26 @@ impl LogWriter for Spool {
             tokio::task::yield_now().await;
         }
         Ok(())
+    }
+}
+
+fn payload_bytes(entry: &Entry) -> u64 {
+    if let Entry::Flows(flows) = entry { flows.payload.len() as u64 } else { 0 }
+}
+
+/// What is known of an entry that has no room: flows become a gap, the rest stays as it is.
+fn without_payload(entry: Entry) -> Entry {
+    let bytes = payload_bytes(&entry);
+    match entry {
+        Entry::Flows(FlowsEntry { partition, span, .. }) => Entry::Gap(GapEntry {
+            partition,
+            span,
+            reason: "log_full".to_owned(),
+            detail: format!(
+                "{bytes} bytes of flows found the log full of what sinks still gather; raise `spool.max_bytes`"
+            ),
+        }),
+        other => other,
     }
 }
 

@@ -73,16 +73,13 @@ pub(super) struct Place {
 
 impl Segment {
     /// Creates an empty segment of `log` and makes its name durable.
-    pub(super) fn create(dir: &Path, log: LogId, first: LogPosition) -> Result<Self> {
+    pub(super) fn create(dir: &Path, log: LogId, first: LogPosition) -> io::Result<Self> {
         let path = dir.join(format!("{:020}{SUFFIX}", first.0));
-        let made = (|| {
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
-            file.write_all_at(&format::preamble(log), 0)?;
-            file.sync_all()?;
-            sync_dir(dir)?;
-            Ok(file)
-        })();
-        Ok(Self::empty(log, first, &path, made.map_err(|e| failed("create", &path, e))?))
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
+        file.write_all_at(&format::preamble(log), 0)?;
+        file.sync_all()?;
+        sync_dir(dir)?;
+        Ok(Self::empty(log, first, &path, file))
     }
 
     fn empty(log: LogId, first: LogPosition, path: &Path, file: File) -> Self {
@@ -110,7 +107,8 @@ impl Segment {
         if stored < PREAMBLE as u64 {
             // The crash came between creating the file and its first sync: nothing was in it.
             let dir = path.parent().expect("a segment lies in the directory of its log");
-            return Ok((Self::create(dir, log, first)?, 0));
+            let created = Self::create(dir, log, first).map_err(|e| failed("create", path, e))?;
+            return Ok((created, 0));
         }
         let Scan { mut segment, len, whole, end } = Self::scan(path, first, true)?;
         if end == End::Mismatch && segment.was_durable(len).map_err(|e| failed("read", path, e))? {

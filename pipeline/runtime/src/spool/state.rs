@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use super::Limits;
 use super::format::{PREAMBLE, Seal};
 use super::marks::{self, Mark};
 use super::segment::{self, Place, Segment, failed};
-use super::writer::Append;
+use super::writer::{Append, unwritable};
 use crate::metrics::LogMetrics;
 
 /// How often a wait for room is added to what is counted.
@@ -40,8 +41,12 @@ struct State {
     segments: VecDeque<Segment>,
     /// No sink needs anything before this position.
     needed: LogPosition,
+    /// Every sink has done what it can with the entries before this position.
+    settled: LogPosition,
     /// It was said that look-back is given up for room.
     yielded: bool,
+    /// It was said that there is no room for flows.
+    refused: bool,
     closed: bool,
 }
 
@@ -63,6 +68,8 @@ pub(super) enum Room {
     NewSegment,
     /// Nowhere before older segments are dropped.
     Full,
+    /// Nowhere: the log is full, and every sink waits for what is to come.
+    Never,
     /// Nowhere: every handle is gone.
     Closed,
 }
@@ -76,16 +83,17 @@ impl State {
         self.segments.iter().map(|s| s.bytes).sum()
     }
 
-    fn room(&self, limits: Limits, staged: u64, need: u64) -> Room {
+    fn room(&self, limits: Limits, staged: u64, need: u64, urgent: bool) -> Room {
         let (newest, preamble) = (self.newest(), PREAMBLE as u64);
         let used = newest.bytes + staged;
         let begun = used > preamble;
         let wants_new = begun && used + need > limits.segment_bytes;
         let total = self.bytes() + staged + need + if wants_new { preamble } else { 0 };
+        let limit = if urgent { limits.max_bytes } else { limits.max_bytes - limits.reserve() };
         if self.closed {
             Room::Closed
-        } else if total > limits.max_bytes {
-            Room::Full
+        } else if total > limit {
+            if self.settled < newest.end() { Room::Full } else { Room::Never }
         } else if wants_new {
             Room::NewSegment
         } else {
@@ -113,10 +121,6 @@ impl State {
     fn is_unneeded(&self, floor: LogPosition) -> bool {
         self.segments.get(1).is_some_and(|next| next.first <= floor)
     }
-
-    fn pop_before(&mut self, floor: LogPosition) -> Option<Segment> {
-        if self.is_unneeded(floor) { self.segments.pop_front() } else { None }
-    }
 }
 
 impl Shared {
@@ -126,7 +130,14 @@ impl Shared {
         let newest = segments.back().expect("recovery ends with a newest segment");
         let (log, end) = (newest.log, newest.end());
         metrics.bytes.set(segments.iter().map(|s| s.bytes).sum::<u64>() as i64);
-        let state = State { segments, needed: LogPosition(0), yielded: false, closed: false };
+        let state = State {
+            segments,
+            needed: LogPosition(0),
+            settled: LogPosition(0),
+            yielded: false,
+            refused: false,
+            closed: false,
+        };
         Ok(Self {
             dir: dir.to_owned(),
             log,
@@ -198,14 +209,14 @@ impl Shared {
     }
 
     /// Where `need` bytes can go after `staged` bytes that are written and not durable yet.
-    pub(super) fn room(&self, staged: u64, need: u64) -> Room {
-        self.state().room(self.limits, staged, need)
+    pub(super) fn room(&self, staged: u64, need: u64, urgent: bool) -> Room {
+        self.state().room(self.limits, staged, need, urgent)
     }
 
-    /// Blocks until `need` bytes have or can be given a place to go, or the log is closed.
-    pub(super) fn wait_for_room(&self, need: u64) {
+    /// Blocks until `need` bytes have or can be given a place to go, or will never have one.
+    pub(super) fn wait_for_room(&self, need: u64, urgent: bool) {
         let full = |state: &mut State| {
-            state.room(self.limits, 0, need) == Room::Full && !state.is_unneeded(state.hard_floor())
+            state.room(self.limits, 0, need, urgent) == Room::Full && !state.is_unneeded(state.hard_floor())
         };
         let mut state = self.state();
         if !full(&mut state) {
@@ -222,18 +233,42 @@ impl Shared {
             state = waited.expect("no holder of the log's state panics").0;
             self.metrics.full.inc_by(waiting.elapsed().as_secs_f64());
         }
-        drop(state);
-        tracing::info!(%log, "the log has room again");
+        if state.room(self.limits, 0, need, urgent) != Room::Never {
+            tracing::info!(%log, "the log has room again");
+        }
     }
 
     /// Begins a new segment; the one before is durable as a whole.
     pub(super) fn roll(&self) -> Result<()> {
-        let segment = Segment::create(&self.dir, self.log, self.end())?;
+        let segment = Segment::create(&self.dir, self.log, self.end()).map_err(|e| unwritable(&self.dir, &e))?;
         let mut state = self.state();
         state.segments.push_back(segment);
         self.count(&state);
         drop(state);
         self.drop_unneeded()
+    }
+
+    /// Takes away whatever stands behind the last durable entry.
+    pub(super) fn cut_back(&self) -> Result<()> {
+        let Newest { file, path, end, .. } = self.newest();
+        file.set_len(end).and_then(|()| file.sync_all()).map_err(|e| unwritable(&path, &e))
+    }
+
+    /// Every sink has done what it can with the entries before `position`.
+    pub(super) fn settle(&self, position: LogPosition) {
+        self.state().settled = position;
+        self.freed.notify_all();
+    }
+
+    /// Notes what had no room.
+    pub(super) fn refused(&self, bytes: u64) {
+        self.metrics.refused.inc_by(bytes);
+        if !std::mem::replace(&mut self.state().refused, true) {
+            tracing::warn!(
+                log = %self.dir.display(),
+                "the log is too small for what its sinks gather before they write; what has no room becomes a gap: raise `spool.max_bytes`"
+            );
+        }
     }
 
     /// Makes synced appends visible, in order; returns the first position of each.
@@ -260,9 +295,7 @@ impl Shared {
 
     fn drop_unneeded(&self) -> Result<()> {
         let _one_at_a_time = self.one_at_a_time();
-        while let Some(segment) = self.pop(|state| state.soft_floor(self.limits.look_back)) {
-            self.remove(&segment)?;
-        }
+        while self.drop_oldest(|state| state.soft_floor(self.limits.look_back))?.is_some() {}
         Ok(())
     }
 
@@ -270,36 +303,42 @@ impl Shared {
     /// everything. Drops the oldest segment that is only looked back on; `false` where there is none.
     pub(super) fn yield_look_back(&self) -> Result<bool> {
         let _one_at_a_time = self.one_at_a_time();
-        let Some(segment) = self.pop(State::hard_floor) else { return Ok(false) };
+        let Some(bytes) = self.drop_oldest(State::hard_floor)? else { return Ok(false) };
+        self.metrics.look_back_dropped.inc_by(bytes);
         if !std::mem::replace(&mut self.state().yielded, true) {
             tracing::warn!(
                 log = %self.dir.display(),
                 "the log is full of what the source looks back on; dropping that, so late flows of these buckets become gaps: raise `spool.max_bytes` or lower `spool.max_age`"
             );
         }
-        self.metrics.look_back_dropped.inc_by(segment.bytes);
-        self.remove(&segment).map(|()| true)
+        Ok(true)
     }
 
     fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
         self.trimming.lock().expect("no holder of the truncation lock panics")
     }
 
-    fn pop(&self, floor: impl Fn(&State) -> LogPosition) -> Option<Segment> {
+    /// Drops the oldest segment if it lies before the floor as a whole; returns its size. One whose
+    /// file cannot be removed stays the oldest: a log never gets a hole.
+    fn drop_oldest(&self, floor: impl Fn(&State) -> LogPosition) -> Result<Option<u64>> {
+        let oldest = {
+            let state = self.state();
+            state.is_unneeded(floor(&state)).then(|| state.segments[0].path.clone())
+        };
+        let Some(path) = oldest else { return Ok(None) };
+        let removed = match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => segment::sync_dir(&self.dir),
+        };
+        removed.map_err(|e| failed("remove", &path, e))?;
         let mut state = self.state();
-        let floor = floor(&state);
-        let popped = state.pop_before(floor);
+        let dropped = state.segments.pop_front().map(|segment| segment.bytes);
         self.count(&state);
-        popped
+        Ok(dropped)
     }
 
     fn count(&self, state: &State) {
         self.metrics.bytes.set(state.bytes() as i64);
-    }
-
-    fn remove(&self, segment: &Segment) -> Result<()> {
-        let removed = std::fs::remove_file(&segment.path).and_then(|()| segment::sync_dir(&self.dir));
-        removed.map_err(|e| failed("remove", &segment.path, e))
     }
 
     pub(super) fn close(&self) {
@@ -311,7 +350,8 @@ impl Shared {
 fn recover(dir: &Path, metrics: &LogMetrics) -> Result<VecDeque<Segment>> {
     let mut found = segment::list(dir)?;
     let Some((first, newest)) = found.pop() else {
-        return Ok(VecDeque::from([Segment::create(dir, LogId(rand::random()), LogPosition(0))?]));
+        let created = Segment::create(dir, LogId(rand::random()), LogPosition(0));
+        return Ok(VecDeque::from([created.map_err(|e| failed("create a segment in", dir, e))?]));
     };
     let mut segments = VecDeque::new();
     for (first, path) in found {

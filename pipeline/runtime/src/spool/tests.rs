@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use catchment_core::{Encoding, FlowsEntry, PartitionId, Purpose, Span};
+use catchment_core::{Encoding, FlowsEntry, PartitionId, Purpose, Retry, Span};
 use tempfile::TempDir;
 
 use super::*;
@@ -262,7 +262,8 @@ async fn fill(spool: &Spool) -> tokio::task::JoinHandle<LogPosition> {
             let spool = spool.clone();
             async move { spool.append(vec![flows(1, 100)]).await.unwrap() }
         });
-        let full = spool.bytes() + 300 > spool.inner.shared.limits().max_bytes;
+        let limits = spool.inner.shared.limits();
+        let full = spool.bytes() + 300 > limits.max_bytes - limits.reserve();
         if full {
             return pending;
         }
@@ -283,6 +284,54 @@ async fn a_full_log_makes_appends_wait_until_it_is_truncated() {
     spool.truncate_before(end).unwrap();
     assert_eq!(pending.await.unwrap(), end);
     assert!(spool.bytes() <= limits.max_bytes);
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_can_make_room_in_goes_on_with_gaps_in_place_of_flows() {
+    let dir = TempDir::new().unwrap();
+    let (limits, metrics) = (limits(8192, 16384), LogMetrics::default());
+    let spool = Spool::open(dir.path(), limits, metrics.clone()).unwrap();
+    let append = |number| spool.append(vec![flows(number, 1500), progress(number + 1)]);
+    let mut number = 0;
+    let error = loop {
+        let first = match append(number).await {
+            Ok(first) => first,
+            Err(e) => break e,
+        };
+        assert_eq!(first, LogPosition(2 * number as u64));
+        assert!(spool.bytes() <= limits.max_bytes);
+        spool.settle(spool.end());
+        number += 1;
+    };
+    assert!(error.message.contains("no room even for gaps") && error.retry == Retry::Never, "{error}");
+    let read = read_all(&spool);
+    assert_eq!(read.len() as i64, 2 * number);
+    let stored = read.chunks(2).take_while(|append| matches!(append[0], Entry::Flows(_))).count();
+    assert!(2 < stored && stored + 4 < number as usize, "{stored} of {number}");
+    for (number, append) in (0..).zip(read.chunks(2)).skip(stored) {
+        let Entry::Gap(gap) = &append[0] else { panic!("{:?} has no room", append[0]) };
+        let span = Span::new(EventTime::from_secs(number), EventTime::from_secs(number + 1));
+        assert_eq!((gap.reason.as_str(), gap.span), ("log_full", span));
+        assert_eq!(append[1], progress(number + 1));
+    }
+    assert_eq!(metrics.refused.get(), 1500 * (number as u64 + 1 - stored as u64));
+    spool.truncate_before(spool.end()).unwrap();
+    let position = append(number).await.unwrap();
+    assert_eq!(spool.read(position).await.unwrap(), Some(flows(number, 1500)));
+}
+
+#[tokio::test]
+async fn a_full_log_waits_for_a_sink_that_has_more_to_do() {
+    let dir = TempDir::new().unwrap();
+    let spool = open(&dir, limits(600, 1200));
+    let pending = fill(&spool).await;
+    let end = spool.end();
+    spool.settle(LogPosition(end.0 - 1));
+    tokio::task::yield_now().await;
+    assert!(!pending.is_finished());
+    spool.truncate_before(end).unwrap();
+    let position = pending.await.unwrap();
+    assert_eq!(spool.read(position).await.unwrap(), Some(flows(1, 100)));
 }
 
 #[tokio::test]

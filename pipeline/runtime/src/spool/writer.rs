@@ -1,14 +1,16 @@
 //! The one thread that writes a log: appends that wait together share one sync.
 
+use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 
-use catchment_core::{Error, LogPosition, Result, Retry};
+use catchment_core::{Error, LogPosition, Result};
 use tokio::sync::{mpsc, oneshot};
 
 use super::format::Seal;
 use super::marks::Mark;
-use super::segment::{Segment, failed};
+use super::segment::Segment;
 use super::state::{Newest, Room, Shared};
 
 /// Appends that may wait in front of the writer; together with their size this bounds one sync.
@@ -23,8 +25,10 @@ pub(super) struct Append {
     pub(super) starts: Vec<u64>,
     /// The progress among them, with places that count from 0.
     pub(super) marks: Vec<Mark>,
-    /// Told the first position, once durable.
-    pub(super) done: oneshot::Sender<Result<LogPosition>>,
+    /// May take the room that is kept for what a log without room has to say.
+    pub(super) urgent: bool,
+    /// Told the first position, once durable; `None` where no room can ever come.
+    pub(super) done: oneshot::Sender<Result<Option<LogPosition>>>,
 }
 
 /// Appends written to the newest segment since the last sync.
@@ -32,13 +36,17 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     staged: Vec<Append>,
     staged_bytes: u64,
-    /// After a failed sync nobody knows what is on the disk: only a new start finds out.
-    broken: bool,
+    /// The disk has failed: what stands behind the durable end is unknown, and goes before anything
+    /// else is written there.
+    tail_unknown: bool,
+    /// The next segment is due. A file with its name may be there already, so nothing more may go
+    /// into the one before.
+    roll_due: bool,
 }
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, staged: Vec::new(), staged_bytes: 0, broken: false }
+        Self { shared, staged: Vec::new(), staged_bytes: 0, tail_unknown: false, roll_due: false }
     }
 
     /// Runs until every handle is gone.
@@ -57,48 +65,60 @@ impl Writer {
         if append.done.is_closed() {
             return;
         }
-        match self.make_room(&append).and_then(|room| if room { self.write(&mut append) } else { Ok(false) }) {
-            Ok(true) => {
-                self.staged_bytes += append.frames.len() as u64;
-                self.staged.push(append);
-            }
-            // The log is being closed or the caller has left: the sender's end learns it by the drop.
-            Ok(false) => {}
+        match self.make_room(&append) {
+            Ok(Room::Here) if append.done.is_closed() => {}
+            Ok(Room::Here) => match self.write(&mut append) {
+                Ok(()) => {
+                    self.staged_bytes += append.frames.len() as u64;
+                    self.staged.push(append);
+                }
+                Err(e) => answer(append.done, Err(e)),
+            },
+            Ok(Room::Never) => answer(append.done, Ok(None)),
+            // The log is being closed: the caller's end learns it by the drop.
+            Ok(_) => {}
             Err(e) => answer(append.done, Err(e)),
         }
     }
 
-    /// Waits until the append fits into the log, and begins a new segment where it needs one;
-    /// `false` when the log was closed meanwhile.
-    fn make_room(&mut self, append: &Append) -> Result<bool> {
+    /// Waits until the append fits into the newest segment, and begins one where it needs a new one.
+    fn make_room(&mut self, append: &Append) -> Result<Room> {
         let need = append.frames.len() as u64;
         loop {
-            if self.broken {
-                return Err(Error::external("the log could not be synced; restart to find out what is durable")
-                    .with_retry(Retry::Never));
-            }
-            match self.shared.room(self.staged_bytes, need) {
-                Room::Here => return Ok(!append.done.is_closed()),
-                Room::Closed => return Ok(false),
-                Room::NewSegment | Room::Full if !self.staged.is_empty() => self.flush(),
-                Room::NewSegment => self.shared.roll()?,
-                Room::Full if self.shared.yield_look_back()? => {}
-                Room::Full => self.shared.wait_for_room(need),
+            self.clear_up()?;
+            match self.shared.room(self.staged_bytes, need, append.urgent) {
+                Room::NewSegment | Room::Full | Room::Never if !self.staged.is_empty() => self.flush(),
+                Room::NewSegment => self.roll_due = true,
+                Room::Full | Room::Never if self.shared.yield_look_back()? => {}
+                Room::Full => self.shared.wait_for_room(need, append.urgent),
+                room @ (Room::Here | Room::Never | Room::Closed) => return Ok(room),
             }
         }
     }
 
-    fn write(&self, append: &mut Append) -> Result<bool> {
+    /// Finishes what an earlier call had to leave; nothing is staged then.
+    fn clear_up(&mut self) -> Result<()> {
+        if self.tail_unknown {
+            self.shared.cut_back()?;
+            self.tail_unknown = false;
+        }
+        if self.roll_due {
+            self.shared.roll()?;
+            self.roll_due = false;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, append: &mut Append) -> Result<()> {
         let Newest { file, path, seal, end } = self.shared.newest();
         append.seal(seal, end + self.staged_bytes, end);
-        match file.write_all_at(&append.frames, end + self.staged_bytes) {
-            Ok(()) => Ok(true),
-            Err(e) => {
-                // Half a frame may stand there; what cannot be cut off now is cut off at the next start.
-                file.set_len(end + self.staged_bytes).ok();
-                Err(failed("write", &path, e))
-            }
-        }
+        file.write_all_at(&append.frames, end + self.staged_bytes).map_err(|e| {
+            // What is whole stays; what is not gives its room back at once, if the disk lets it.
+            self.flush();
+            self.tail_unknown = true;
+            self.clear_up().ok();
+            unwritable(&path, &e)
+        })
     }
 
     /// One sync for everything staged, then everybody is told.
@@ -110,24 +130,30 @@ impl Writer {
         }
         let Newest { file, path, .. } = self.shared.newest();
         if let Err(e) = file.sync_data() {
-            tracing::error!(segment = %path.display(), error = %e, "cannot sync the log");
-            self.broken = true;
+            // Nobody knows what of it is on the disk, and a later sync would not tell.
+            self.tail_unknown = true;
+            self.clear_up().ok();
             for append in staged {
-                let error = Error::external(format!("cannot sync {}; restart once the disk is well", path.display()));
-                answer(append.done, Err(error.with_retry(Retry::Never)));
+                answer(append.done, Err(unwritable(&path, &e)));
             }
             return;
         }
         let firsts = self.shared.publish(&staged);
         for (append, first) in staged.into_iter().zip(firsts) {
-            answer(append.done, Ok(first));
+            answer(append.done, Ok(Some(first)));
         }
     }
 }
 
 /// The caller may have gone; what was written stays written.
-fn answer(done: oneshot::Sender<Result<LogPosition>>, with: Result<LogPosition>) {
+fn answer(done: oneshot::Sender<Result<Option<LogPosition>>>, with: Result<Option<LogPosition>>) {
     done.send(with).ok();
+}
+
+/// The disk does not take what is to be appended. It may later.
+pub(super) fn unwritable(path: &Path, cause: &io::Error) -> Error {
+    let path = path.display();
+    Error::external(format!("cannot write to the log {path}: {cause}; see to the room on its volume and to its health"))
 }
 
 impl Segment {

@@ -1,0 +1,46 @@
+//! The log as a source sees it: a disk that refuses makes an append wait, like a full log does.
+
+use async_trait::async_trait;
+use catchment_core::{Entry, EventTime, LogPosition, LogWriter, Logged, Result, Retry, StreamId};
+
+use crate::metrics::LogMetrics;
+use crate::readiness::Part;
+use crate::retry::{Backoff, pause};
+use crate::spool::Spool;
+
+/// Tries an append again while that may help: a source that started over would read the same again.
+#[derive(Clone)]
+pub(crate) struct PatientLog {
+    pub(crate) spool: Spool,
+    pub(crate) stream: StreamId,
+    pub(crate) metrics: LogMetrics,
+    pub(crate) part: Part,
+}
+
+#[async_trait]
+impl LogWriter for PatientLog {
+    async fn append(&self, entries: Vec<Entry>) -> Result<LogPosition> {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.spool.append(entries.clone()).await {
+                Err(e) if e.retry != Retry::Never => {
+                    self.metrics.write_failures.inc();
+                    self.part.fails("cannot be written; trying again");
+                    pause(&mut backoff, &self.stream.to_string(), "cannot write to the log", &e).await;
+                }
+                outcome => {
+                    self.part.works();
+                    return outcome;
+                }
+            }
+        }
+    }
+
+    async fn read(&self, position: LogPosition) -> Result<Option<Entry>> {
+        self.spool.read(position).await
+    }
+
+    async fn replay(&self, since: EventTime, visit: &mut (dyn FnMut(Logged) + Send)) -> Result<()> {
+        self.spool.replay(since, visit).await
+    }
+}
