@@ -1,8 +1,11 @@
 //! `catchment check`: validate, connect to everything, say what was found. Starts nothing.
 
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use catchment_core::{Error, Result};
+use catchment_core::{Error, EventTime, Period, Result};
+use catchment_runtime::pipeline::LogKind;
+use catchment_runtime::spool::{self, Limits};
 use prometheus_client::registry::Registry;
 
 use crate::config::{Config, LogConfig};
@@ -15,7 +18,7 @@ pub(crate) fn check(path: &Path) -> Result<()> {
     let failures = crate::tokio_runtime()?.block_on(connect(&config))?;
     match failures {
         0 => Ok(()),
-        n => Err(Error::user(format!("{n} of the sources, sinks and clusters cannot be used; see above"))),
+        n => Err(Error::user(format!("{n} of the sources, logs, sinks and clusters cannot be used; see above"))),
     }
 }
 
@@ -30,6 +33,9 @@ async fn connect(config: &Config) -> Result<usize> {
             Err(e) => Err(e),
         };
         failures += report("source", name, found)?;
+        if let LogKind::Spool { dir, limits } = wiring::log_kind(config, name, source) {
+            failures += report("log", name, look_at(&dir, limits))?;
+        }
     }
     for (name, sink) in &config.sinks {
         let found = match wiring::sink(sink, &mut Registry::default()) {
@@ -39,6 +45,40 @@ async fn connect(config: &Config) -> Result<usize> {
         failures += report("sink", name, found)?;
     }
     Ok(failures)
+}
+
+/// What is in the log, which a running process may be writing.
+fn look_at(dir: &Path, limits: Limits) -> Result<String> {
+    let path = dir.display();
+    let Some(view) = spool::view(dir)? else { return Ok(format!("{path} is empty yet")) };
+    let mut found = format!(
+        "{path}: {:.1} of {:.1} MiB, positions {} to {} in {} segments",
+        mebibytes(view.bytes),
+        mebibytes(limits.max_bytes),
+        view.first.0,
+        view.end.0,
+        view.segments
+    );
+    if let Some(oldest) = view.oldest {
+        found += &format!(", from {oldest}");
+    }
+    if let Some(newest) = view.newest {
+        found += &format!(", read up to {newest}, {} ago", age(newest));
+    }
+    if view.unfinished > 0 {
+        found += &format!(", then {} bytes of an append that is unfinished or being written", view.unfinished);
+    }
+    Ok(found)
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+/// By the clock of this machine, in whole seconds.
+fn age(time: EventTime) -> Period {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    Period::secs(now.saturating_sub(u64::try_from(time.secs()).unwrap_or_default()))
 }
 
 /// Prints one line; returns how many failures it told of.

@@ -9,7 +9,7 @@ use catchment_core::{Entry, EventTime, LogPosition, PartitionId};
 pub(super) struct Mark {
     pub(super) position: LogPosition,
     partition: PartitionId,
-    up_to: EventTime,
+    pub(super) up_to: EventTime,
 }
 
 impl Mark {

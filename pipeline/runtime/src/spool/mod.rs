@@ -19,6 +19,7 @@ mod state;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod view;
 mod writer;
 
 use std::fs::{File, TryLockError};
@@ -37,6 +38,7 @@ use format::PREAMBLE;
 use marks::Mark;
 pub use reader::Reader;
 use state::Shared;
+pub use view::{View, view};
 use writer::{Append, Writer};
 
 /// How large a log may grow.

@@ -90,7 +90,7 @@ impl Segment {
     /// Opens a segment that is followed by another: every byte of it was durable before that one
     /// began, so anything unreadable is damage. Payloads are checked when they are read.
     pub(super) fn open_sealed(path: &Path, first: LogPosition) -> Result<Self> {
-        let Scan { segment, len, whole, end } = Self::scan(path, first, false)?;
+        let Scan { segment, len, whole, end } = Self::scan(path, OpenOptions::new().read(true), first, false)?;
         match end {
             End::Clean if whole.bytes < len => Err(segment.damaged(whole.bytes, "the append is cut off")),
             End::Clean => Ok(segment),
@@ -110,20 +110,34 @@ impl Segment {
             let created = Self::create(dir, log, first).map_err(|e| failed("create", path, e))?;
             return Ok((created, 0));
         }
-        let Scan { mut segment, len, whole, end } = Self::scan(path, first, true)?;
-        if end == End::Mismatch && segment.was_durable(len).map_err(|e| failed("read", path, e))? {
-            return Err(segment.damaged(segment.bytes, MISMATCH));
+        let Scan { mut segment, len, whole, .. } =
+            Self::scan_newest(path, OpenOptions::new().read(true).write(true), first)?;
+        let cut = len - whole.bytes;
+        if cut > 0 {
+            segment.go_back_to(whole);
+            segment.cut_tail(len)?;
         }
-        if whole.bytes < len {
-            segment.cut_tail(whole, len)?;
-        }
-        let cut = len - segment.bytes;
         Ok((segment, cut))
     }
 
-    fn scan(path: &Path, first: LogPosition, verify: bool) -> Result<Scan> {
+    /// Reads the newest segment and leaves it as it is; says how many bytes of an unfinished append
+    /// stand at its end.
+    pub(super) fn view_newest(path: &Path, first: LogPosition) -> Result<(Self, u64)> {
+        let Scan { mut segment, len, whole, .. } = Self::scan_newest(path, OpenOptions::new().read(true), first)?;
+        segment.go_back_to(whole);
+        Ok((segment, len - whole.bytes))
+    }
+
+    fn scan_newest(path: &Path, access: &OpenOptions, first: LogPosition) -> Result<Scan> {
+        let scan = Self::scan(path, access, first, true)?;
+        let damaged =
+            scan.end == End::Mismatch && scan.segment.was_durable(scan.len).map_err(|e| failed("read", path, e))?;
+        if damaged { Err(scan.segment.damaged(scan.segment.bytes, MISMATCH)) } else { Ok(scan) }
+    }
+
+    fn scan(path: &Path, access: &OpenOptions, first: LogPosition, verify: bool) -> Result<Scan> {
         let read = |e| failed("read", path, e);
-        let file = OpenOptions::new().read(true).write(true).open(path).map_err(read)?;
+        let file = access.open(path).map_err(read)?;
         let len = file.metadata().map_err(read)?.len();
         let log = read_preamble(path, &file)?;
         let mut segment = Self::empty(log, first, path, file);
@@ -206,11 +220,14 @@ impl Segment {
     }
 
     /// Goes back to the last whole append: nobody was told of what stands behind it.
-    fn cut_tail(&mut self, whole: Whole, len: u64) -> Result<()> {
+    fn go_back_to(&mut self, whole: Whole) {
         self.starts.truncate(whole.entries);
         self.bytes = whole.bytes;
         let end = self.end();
         self.marks.retain(|mark| mark.position < end);
+    }
+
+    fn cut_tail(&self, len: u64) -> Result<()> {
         tracing::warn!(
             segment = %self.path.display(), kept_entries = self.starts.len(), kept_bytes = self.bytes, cut_bytes = len - self.bytes,
             "cut an unfinished append off the log"
