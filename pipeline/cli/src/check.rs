@@ -51,24 +51,14 @@ async fn connect(config: &Config) -> Result<usize> {
 fn look_at(dir: &Path, limits: Limits) -> Result<String> {
     let path = dir.display();
     let Some(view) = spool::view(dir)? else { return Ok(format!("{path} is empty yet")) };
-    let mut found = format!(
-        "{path}: {:.1} of {:.1} MiB, positions {} to {} in {} segments",
-        mebibytes(view.bytes),
-        mebibytes(limits.max_bytes),
-        view.first.0,
-        view.end.0,
-        view.segments
-    );
-    if let Some(oldest) = view.oldest {
-        found += &format!(", from {oldest}");
-    }
-    if let Some(newest) = view.newest {
-        found += &format!(", read up to {newest}, {} ago", age(newest));
-    }
-    if view.unfinished > 0 {
-        found += &format!(", then {} bytes of an append that is unfinished or being written", view.unfinished);
-    }
-    Ok(found)
+    let size = format!("{:.1} of {:.1} MiB", mebibytes(view.bytes), mebibytes(limits.max_bytes));
+    let places = format!("positions {} to {} in {} segments", view.first.0, view.end.0, view.segments);
+    let oldest = view.oldest.map(|oldest| format!("from {oldest}"));
+    let newest = view.newest.map(|newest| format!("read up to {newest}, {} ago", age(newest)));
+    let unfinished = (view.unfinished > 0)
+        .then(|| format!("then {} bytes of an append that is unfinished or being written", view.unfinished));
+    let found = [Some(format!("{path}: {size}")), Some(places), oldest, newest, unfinished];
+    Ok(found.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
 fn mebibytes(bytes: u64) -> f64 {

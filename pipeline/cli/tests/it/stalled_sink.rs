@@ -45,9 +45,9 @@ fn a_sink_that_stands_still_holds_up_nobody_and_no_memory_and_gets_every_row_lat
     let checked = binary().args(["check", "--config"]).arg(&config).output().expect("the binary starts");
     let found = String::from_utf8_lossy(&checked.stdout);
     assert!(found.contains("source calico: ok"), "the collector answers others: {found}");
-    let log = found.lines().find(|line| line.starts_with("log calico: ok")).expect("the log is looked at");
+    let told = found.lines().find(|line| line.starts_with("log calico: ok")).expect("the log is looked at");
     let spool = dir.path().join("spool/lab/calico");
-    assert!(log.contains(spool.to_str().expect("text")) && log.contains("of 8192.0 MiB, positions 0 to "), "{log}");
+    assert!(told.contains(spool.to_str().expect("text")) && told.contains("of 8192.0 MiB, positions 0 to "), "{told}");
 
     let mut stuck = BufReader::new(pipeline.0.stdout.take().expect("piped"));
     let mut first_line = String::new();
