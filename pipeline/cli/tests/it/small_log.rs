@@ -37,7 +37,7 @@ fn a_log_that_is_smaller_than_a_slot_of_the_parquet_sink_never_stands_still() {
     assert_eq!(gap["reason"], "log_full");
     // The slot ends, the sink writes it, and there is room for flows again.
     let seen = windows(&rows).len();
-    wait_for_windows(&rows, seen + 8);
+    wait_for_windows(&rows, seen + 20);
     let slots = fs::read_dir(lake.join("flows")).expect("the sink has written").count();
     assert!(slots > 0);
 }

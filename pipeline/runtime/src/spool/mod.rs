@@ -69,10 +69,13 @@ struct Inner {
     _lock: File,
 }
 
+/// Some thousand gaps: what a day without room has to say.
+const LARGEST_RESERVE: u64 = 4 << 20;
+
 impl Limits {
     /// Bytes that only gaps in place of flows may take, and the progress among them.
-    const fn reserve(self) -> u64 {
-        self.segment_bytes / 4
+    fn reserve(self) -> u64 {
+        LARGEST_RESERVE.min(self.max_bytes / 8)
     }
 }
 
@@ -225,11 +228,12 @@ fn payload_bytes(entry: &Entry) -> u64 {
     if let Entry::Flows(flows) = entry { flows.payload.len() as u64 } else { 0 }
 }
 
-/// What is known of an entry that has no room: flows become a gap, the rest stays as it is.
+/// What is known of an entry that has no room: flows become a gap. The rest stays as it is, and so does
+/// a look that found none.
 fn without_payload(entry: Entry) -> Entry {
     let bytes = payload_bytes(&entry);
     match entry {
-        Entry::Flows(FlowsEntry { partition, span, .. }) => Entry::Gap(GapEntry {
+        Entry::Flows(FlowsEntry { partition, span, .. }) if bytes > 0 => Entry::Gap(GapEntry {
             partition,
             span,
             reason: "log_full".to_owned(),
