@@ -22,11 +22,11 @@ BUCKET = "catchment"
 CLUSTER, SOURCE, SINK = "faults", "calico", "kafka"
 # Judged are the first minutes. The second look at a bucket comes six minutes after its end, and the Parquet sink keeps
 # the rows of a slot back until it is over. The last look, at 55 minutes, is not waited for.
-MINUTES, LOOK_MINUTES, SLOT_MINUTES = 10, 6, 6
+MINUTES, LOOK_MINUTES, SLOT_MINUTES = 6, 6, 6
 RECORDED_MINUTES = MINUTES + LOOK_MINUTES + SLOT_MINUTES
 # The source spares a collector: after each answer it waits four times as long as that took. With so many flows a second
 # of a simulated one it keeps up although others need the machine too, and with this speed.
-RECORDED_PER_SECOND, HIGHEST_SPEED = 3_500, 20
+RECORDED_PER_SECOND, HIGHEST_SPEED = 3_500, 10
 PUBLISH_SECONDS, RECOVERY_SECONDS = 900, 240
 # What a process has made durable when it starts.
 NOTHING = {"kafka": 0, "parquet": 0}

@@ -56,7 +56,6 @@ pub(crate) fn source(config: &SourceConfig, registry: &mut Registry) -> Result<B
 
 /// Where the log of a source lies, and how large it may grow.
 pub(crate) fn log_kind(config: &Config, name: &str, source: &SourceConfig) -> LogKind {
-    let max_bytes = config.spool.max_bytes.0;
     match source {
         SourceConfig::Files(_) => LogKind::Direct,
         SourceConfig::Goldmane(_) => LogKind::Spool {

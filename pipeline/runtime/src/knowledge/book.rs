@@ -9,6 +9,7 @@ use catchment_core::{
 use catchment_stages::enrich::{Blind, Timeline};
 
 use crate::metrics::LogMetrics;
+use crate::patient;
 use crate::spool::{Limits, Spool};
 
 /// A log that has grown to twice its last whole account and this much more is begun anew.
@@ -44,15 +45,20 @@ impl Book {
         Ok((book, timeline))
     }
 
+    /// A disk that refuses makes the cluster's news wait.
+    async fn append(&self, entries: Vec<Entry>) -> Result<LogPosition> {
+        patient::append(&self.spool, entries, "knowledge", || {}).await
+    }
+
     /// Writes changes, whose times are those they count from.
     pub(super) async fn tell(&self, changes: &[Change]) -> Result<()> {
-        self.spool.append(vec![told(false, changes)?]).await.map(drop)
+        self.append(vec![told(false, changes)?]).await.map(drop)
     }
 
     /// Writes that everything before `up_to` is settled, and in which time changes may have been missed.
     pub(super) async fn seal(&self, up_to: EventTime, blind: Option<Blind>) -> Result<()> {
         let entries = blind.iter().map(missed).chain([settled(up_to)]).collect();
-        self.spool.append(entries).await.map(drop)
+        self.append(entries).await.map(drop)
     }
 
     /// Whether the log holds much that a whole account would not.
@@ -66,7 +72,7 @@ impl Book {
         let mut entries = vec![told(true, &changes)?];
         entries.extend(blind.iter().map(missed));
         entries.extend((sealed > EventTime::MIN).then(|| settled(sealed)));
-        let first = self.spool.append(entries).await?;
+        let first = self.append(entries).await?;
         self.spool.truncate_before(first)?;
         self.whole_bytes = self.spool.bytes();
         Ok(())

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use super::{Marker, Recorder, Watched, leave};
 use crate::NamedSink;
 use crate::metrics::LogMetrics;
+use crate::patient::PatientLog;
 use crate::pipeline::{self, LogKind, Stream};
 use crate::readiness::Readiness;
 use crate::spool::{Limits, Spool};
@@ -133,6 +134,12 @@ async fn entries(spool: &Spool) -> Vec<Entry> {
     entries
 }
 
+fn patient(spool: &Spool) -> PatientLog {
+    let stream = StreamId { cluster: "lab".into(), source: "goldmane".into() };
+    let part = Readiness::default().part("log".to_owned());
+    PatientLog { spool: spool.clone(), stream, metrics: LogMetrics::default(), part }
+}
+
 fn mark(up_to: EventTime) -> Entry {
     Entry::Progress { partition: PartitionId::KNOWLEDGE, up_to }
 }
@@ -143,7 +150,7 @@ async fn streams_are_marked_and_left_and_learn_when_nobody_looked() {
     let spool = Spool::open(log.path(), LIMITS, LogMetrics::default()).expect("the log opens");
     let (watched, mut recorder) = open(dir.path(), 0).await;
     recorder.take(all_seen(100)).await.expect("written");
-    let mut marker = Marker::join(watched.clone(), spool.clone()).await.expect("marked");
+    let mut marker = Marker::join(watched.clone(), patient(&spool)).await.expect("marked");
     watched.reach(second(200));
     recorder.take(vec![lost(Kind::Pod, 150)]).await.expect("written");
     recorder.tick(second(300)).await.expect("settled");
@@ -153,8 +160,8 @@ async fn streams_are_marked_and_left_and_learn_when_nobody_looked() {
     let Entry::Gap(gap) = &written[1] else { panic!("a gap before the mark: {written:?}") };
     assert_eq!((gap.reason.as_str(), gap.span), ("knowledge_blind", Span::new(second(80), second(200))));
 
-    leave(&spool).await.expect("marked");
-    leave(&spool).await.expect("nothing to do");
+    leave(&patient(&spool)).await.expect("marked");
+    leave(&patient(&spool)).await.expect("nothing to do");
     assert_eq!(entries(&spool).await.last(), Some(&mark(EventTime::MAX)));
     assert_eq!(entries(&spool).await.len(), 4);
 }
@@ -165,7 +172,7 @@ async fn a_log_that_knowledge_has_left_can_be_cut() {
     let limits = Limits { segment_bytes: 300, ..LIMITS };
     let spool = Spool::open(log.path(), limits, LogMetrics::default()).expect("the log opens");
     spool.append(vec![mark(second(0))]).await.expect("written");
-    leave(&spool).await.expect("marked");
+    leave(&patient(&spool)).await.expect("marked");
     let mut end = spool.end();
     for n in 0..50 {
         let flows = Entry::Progress { partition: PartitionId(0), up_to: second(n) };

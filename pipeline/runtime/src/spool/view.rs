@@ -69,6 +69,7 @@ fn begin(entry: &Entry) -> Option<EventTime> {
         Entry::Flows(flows) => flows.span.start,
         Entry::Progress { up_to, .. } => *up_to,
         Entry::Gap(gap) => gap.span.start,
+        Entry::Knowledge(_) => EventTime::MIN,
     };
     (time != EventTime::MIN).then_some(time)
 }
