@@ -78,6 +78,7 @@ fn fold(spool: &Spool, workers: usize) -> Result<usize> {
         window: WINDOW,
         partitions: vec![PartitionId(0)],
         limits: KeyLimits::default(),
+        enrichment: None,
     };
     let mut folder = Folder::new(settings, &Resume::from_start(LogPosition(0)));
     let mut workers = ThreadWorkers::start(workers, WINDOW, KeyLimits::default()).expect("threads");
