@@ -49,9 +49,12 @@ pub(crate) enum Kind {
 #[derive(Clone, Debug)]
 pub(crate) struct Workload {
     pub(crate) namespace: usize,
+    /// No other workload of the cluster has this name.
     pub(crate) app: String,
     pub(crate) kind: Kind,
     pub(crate) rollouts: Option<Cycle>,
+    /// The place in [`PORTS`] that its policy lets nobody reach.
+    pub(crate) closed: Option<usize>,
 }
 
 /// Something that changes every `period` seconds.
@@ -114,7 +117,7 @@ pub(crate) fn namespace(dice: &mut Dice, number: usize) -> Namespace {
     Namespace { name: TEAMS[number].to_owned(), stance, edits }
 }
 
-pub(crate) fn workload(dice: &mut Dice, number: usize, namespaces: usize) -> Workload {
+pub(crate) fn workload(dice: &mut Dice, number: usize, namespaces: &[Namespace]) -> Workload {
     let round = number / APPS.len();
     let app = APPS[number % APPS.len()];
     let app = if round == 0 { app.to_owned() } else { format!("{app}-{round}") };
@@ -125,13 +128,16 @@ pub(crate) fn workload(dice: &mut Dice, number: usize, namespaces: usize) -> Wor
         _ => Kind::BarePod,
     };
     let rollouts = Cycle::some(dice, 8).filter(|_| kind == Kind::Deployment);
-    Workload { namespace: dice.index(namespaces), app, kind, rollouts }
+    let namespace = dice.index(namespaces.len());
+    let closed = (dice.below(2) == 0).then(|| dice.index(PORTS.len()));
+    let closed = closed.filter(|_| namespaces[namespace].stance.denies());
+    Workload { namespace, app, kind, rollouts, closed }
 }
 
-pub(crate) fn draw_edge(dice: &mut Dice, workloads: usize, nodes: usize) -> Edge {
-    let here = Peer::Workload(dice.index(workloads));
+pub(crate) fn draw_edge(dice: &mut Dice, workloads: &[Workload], nodes: usize) -> Edge {
+    let here = Peer::Workload(dice.index(workloads.len()));
     let (source, dest) = match dice.below(100) {
-        0..72 => (here, Peer::Workload(dice.index(workloads))),
+        0..72 => (here, Peer::Workload(dice.index(workloads.len()))),
         72..80 => (here, Peer::Public),
         80..86 => (here, Peer::Private),
         86..90 => (here, Peer::GlobalSet),
@@ -140,12 +146,12 @@ pub(crate) fn draw_edge(dice: &mut Dice, workloads: usize, nodes: usize) -> Edge
         94..98 => (Peer::Public, here),
         _ => (Peer::Private, here),
     };
-    let pods = matches!((source, dest), (Peer::Workload(_), Peer::Workload(_)));
+    let port = dice.index(PORTS.len());
     Edge {
         source,
         dest,
-        port: dice.index(PORTS.len()),
-        denied: pods && dice.below(20) == 0,
+        port,
+        denied: matches!(dest, Peer::Workload(w) if workloads[w].closed == Some(port)),
         // Most talk little and a few talk much: 1 to 1,000 packets a second.
         rate: 10f64.powf(dice.unit() * 3.0),
         replies: 0.5 + dice.unit(),

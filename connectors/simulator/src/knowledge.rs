@@ -8,8 +8,8 @@ use catchment_core::{Error, EventTime, Result};
 use serde_json::{Value, json};
 
 use crate::dice::Dice;
-use crate::draw::{Kind, PORTS, Peer, generation, turns};
-use crate::policy;
+use crate::draw::{Kind, Namespace, PORTS, Peer, Workload, generation, turns};
+use crate::policy::{self, PolicyObject};
 use crate::world::{World, drawn};
 
 /// Everything was made a day before the nodes began to count.
@@ -42,10 +42,12 @@ impl Known {
         }
         for namespace in 0..world.namespaces.len() {
             let edits = world.namespaces[namespace].edits;
-            objects.extend(view.policies(namespace, generation(edits, from)));
+            let mut before = view.policies(namespace, generation(edits, from));
+            objects.extend(before.clone());
             for at in turns(edits, from + 1, until) {
-                let edited = view.policies(namespace, generation(edits, at)).into_iter();
-                changes.extend(edited.map(|policy| (at, "MODIFIED", policy)));
+                let after = view.policies(namespace, generation(edits, at));
+                changes.extend(differences(at, &before, &after));
+                before = after;
             }
         }
         changes.sort_by_key(|(at, ..)| *at);
@@ -122,7 +124,7 @@ impl View<'_> {
         json!({"apiVersion": api, "kind": kind, "metadata": metadata})
     }
 
-    /// Nodes, namespaces, network sets and tiers: what does not change.
+    /// Nodes, namespaces, service accounts, network sets, tiers and their global policies: what does not change.
     fn surroundings(&self) -> Vec<Value> {
         let mut objects = Vec::new();
         for node in 0..self.world.sites.len() {
@@ -136,6 +138,8 @@ impl View<'_> {
             let environment = if number % 4 == 3 { "staging" } else { "production" };
             object["metadata"]["labels"] = json!({"environment": environment, "team": namespace.name});
             objects.push(object);
+            let accounts: BTreeSet<_> = self.workloads_of(number).map(|w| account(&w.app)).collect();
+            objects.extend(accounts.iter().map(|name| self.object("v1", "ServiceAccount", &namespace.name, name)));
             objects.push(self.network_set("NetworkSet", &namespace.name, "office-networks", "198.51.100.0/24"));
         }
         objects.push(self.network_set("GlobalNetworkSet", "", "partner-networks", "203.0.113.0/24"));
@@ -144,6 +148,7 @@ impl View<'_> {
             tier["spec"] = json!({"order": order});
             tier
         }));
+        objects.extend(policy::globals(&self.world.namespaces).into_iter().map(|policy| self.policy("", policy)));
         objects
     }
 
@@ -247,20 +252,20 @@ impl View<'_> {
 
     /// The policies of a namespace after so many edits.
     fn policies(&self, number: usize, edits: u8) -> Vec<Value> {
-        let namespace = &self.world.namespaces[number];
-        let apps: BTreeSet<&str> =
-            self.world.workloads.iter().filter(|w| w.namespace == number).map(|w| w.app.as_str()).collect();
-        let made = |kind: &str, namespace: &str, name: &str, spec: Value| {
-            let api = if kind == "NetworkPolicy" && spec["tier"].is_null() { "networking.k8s.io/v1" } else { CALICO };
-            let mut policy = self.object(api, kind, namespace, name);
-            policy["spec"] = spec;
-            policy
-        };
-        let objects = policy::objects(namespace.stance, &apps, edits);
-        objects
-            .into_iter()
-            .map(|o| made(o.kind, if o.global { "" } else { &namespace.name }, &o.name, o.spec))
-            .collect()
+        let Namespace { name, stance, .. } = &self.world.namespaces[number];
+        let policies = self.workloads_of(number).filter_map(|workload| policy::of_workload(*stance, workload, edits));
+        policies.map(|policy| self.policy(name, policy)).collect()
+    }
+
+    fn workloads_of(&self, namespace: usize) -> impl Iterator<Item = &Workload> {
+        self.world.workloads.iter().filter(move |workload| workload.namespace == namespace)
+    }
+
+    fn policy(&self, namespace: &str, PolicyObject { kind, name, spec }: PolicyObject) -> Value {
+        let api = if kind == "NetworkPolicy" && spec["tier"].is_null() { "networking.k8s.io/v1" } else { CALICO };
+        let mut policy = self.object(api, kind, namespace, &name);
+        policy["spec"] = spec;
+        policy
     }
 }
 
@@ -293,7 +298,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use catchment_core::knowledge::{Change, Key, Object};
-    use catchment_schemas::goldmane::{Action, EndpointType};
+    use catchment_schemas::goldmane::EndpointType;
 
     use super::*;
 
@@ -348,16 +353,12 @@ mod tests {
     }
 
     #[test]
-    fn every_policy_that_lets_a_flow_through_is_there() {
+    fn every_policy_that_a_trace_names_is_there() {
         let world = World::new(3, 4, 900);
         let known = Known::of(&world, EventTime::from_secs(START), EventTime::from_secs(START + 3600));
         let names: BTreeSet<_> = at(&known, START).into_keys().map(|key| key.name.to_string()).collect();
         for &site in world.sites.iter().flatten() {
             let key = world.key(site, world.version(site, START));
-            // A denied flow names a policy of the application tier, whatever the stance of its namespace.
-            if key.action() == Action::Deny {
-                continue;
-            }
             let trace = key.policies.expect("a trace");
             let hits = trace.enforced_policies.iter().chain(&trace.pending_policies);
             let triggers = hits.clone().filter_map(|hit| hit.trigger.as_deref());

@@ -1,9 +1,9 @@
-//! Policies of the simulated namespaces, as the traces they leave on a flow.
-
-use std::collections::BTreeSet;
+//! Policies of the simulated namespaces: the traces they leave on a flow, and the objects these come from.
 
 use catchment_schemas::goldmane::{Action, PolicyHit, PolicyKind, PolicyTrace};
 use serde_json::{Value, json};
+
+use crate::draw::{Namespace, PORTS, Workload};
 
 /// How a namespace is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,11 @@ pub(crate) enum Stance {
 
 impl Stance {
     pub(crate) const ALL: [Self; 5] = [Self::Open, Self::Kubernetes, Self::Tiered, Self::StagedAllow, Self::StagedDeny];
+
+    /// Whether its policies can turn a flow away.
+    pub(crate) const fn denies(self) -> bool {
+        matches!(self, Self::Kubernetes | Self::Tiered)
+    }
 }
 
 /// The trace of an allowed flow. An edit of the policy moves `rule`.
@@ -48,9 +53,25 @@ pub(crate) fn allowed(stance: Stance, namespace: &str, app: &str, rule: i64) -> 
 }
 
 /// The trace of a denied flow: a policy selects the workload and no rule of it allows.
-pub(crate) fn denied(namespace: &str, app: &str) -> PolicyTrace {
-    let trigger = policy(PolicyKind::CalicoNetworkPolicy, namespace, &format!("allow-{app}"), "application");
-    both(vec![pass_on(), end_of_tier(trigger, 1)])
+pub(crate) fn denied(stance: Stance, namespace: &str, app: &str) -> PolicyTrace {
+    let trigger = |kind, tier| policy(kind, namespace, &format!("allow-{app}"), tier);
+    if stance == Stance::Kubernetes {
+        return both(vec![end_of_tier(trigger(PolicyKind::NetworkPolicy, "default"), 0)]);
+    }
+    both(vec![pass_on(), end_of_tier(trigger(PolicyKind::CalicoNetworkPolicy, "application"), 1)])
+}
+
+/// What may arrive while a port is closed: a rule for each protocol, by name, over the ports that are open.
+fn open_ports(closed: Option<usize>) -> Vec<(&'static str, Vec<i64>)> {
+    let open = PORTS.iter().enumerate().filter(|(place, _)| Some(*place) != closed).map(|(_, port)| port);
+    let of_protocol = |proto| (proto, open.clone().filter(|port| port.proto == proto).map(|port| port.pod).collect());
+    ["tcp", "udp"].map(of_protocol).into_iter().filter(|(_, ports): &(_, Vec<_>)| !ports.is_empty()).collect()
+}
+
+/// Which of the rules that allow is met, behind those that edits have put in front.
+pub(crate) fn rule_for(closed: Option<usize>, proto: &str) -> i64 {
+    let rules = closed.map(|_| open_ports(closed)).unwrap_or_default();
+    rules.iter().position(|(of, _)| *of == proto).unwrap_or(0) as i64
 }
 
 fn both(hits: Vec<PolicyHit>) -> PolicyTrace {
@@ -91,7 +112,6 @@ fn end_of_tier(trigger: PolicyHit, index: i64) -> PolicyHit {
 /// A policy as the API writes it, without its metadata.
 pub(crate) struct PolicyObject {
     pub(crate) kind: &'static str,
-    pub(crate) global: bool,
     pub(crate) name: String,
     pub(crate) spec: Value,
 }
@@ -101,40 +121,66 @@ pub(crate) fn tiers() -> impl Iterator<Item = (&'static str, u32)> {
     [("platform", 100), ("application", 200)].into_iter()
 }
 
-/// The policies of a namespace. Every edit puts one more rule, which matches nothing, in front of the one that allows.
-pub(crate) fn objects(stance: Stance, apps: &BTreeSet<&str>, edits: u8) -> Vec<PolicyObject> {
-    let namespaced = |kind, app: &&str, spec| PolicyObject { kind, global: false, name: format!("allow-{app}"), spec };
-    let selector = |app: &&str| format!("app.kubernetes.io/name == '{app}'");
-    let idle = |rule: Value| (0..edits).map(|_| rule.clone()).collect::<Vec<_>>();
-    let calico = |kind, app: &&str| {
-        let mut rules = idle(json!({"action": "Allow", "source": {"nets": ["192.0.2.0/24"]}}));
-        rules.push(json!({"action": "Allow"}));
-        let spec = json!({"tier": "application", "selector": selector(app), "types": ["Ingress", "Egress"],
+/// The policies of the whole cluster, each over all namespaces of its stance.
+pub(crate) fn globals(namespaces: &[Namespace]) -> Vec<PolicyObject> {
+    let global = |stance, kind, name: &str, rules: Value| {
+        let names = namespaces.iter().filter(|n| n.stance == stance).map(|n| format!("'{}'", n.name));
+        let selector = format!("projectcalico.org/namespace in {{{}}}", names.collect::<Vec<_>>().join(", "));
+        let spec = json!({"tier": "platform", "selector": selector, "types": ["Ingress", "Egress"],
             "ingress": rules, "egress": rules});
-        namespaced(kind, app, spec)
+        PolicyObject { kind, name: name.to_owned(), spec }
     };
-    let kubernetes = |app: &&str| {
-        let mut rules = idle(json!({"from": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}));
-        rules.push(json!({}));
-        let spec = json!({"podSelector": {"matchLabels": {"app.kubernetes.io/name": app}}, "policyTypes": ["Ingress"],
-            "ingress": rules});
-        namespaced("NetworkPolicy", app, spec)
+    vec![
+        global(Stance::Tiered, "GlobalNetworkPolicy", "baseline", json!([{"action": "Pass"}])),
+        global(Stance::StagedDeny, "StagedGlobalNetworkPolicy", "lock-down", json!([])),
+    ]
+}
+
+/// The policy of a workload, if its namespace has any. Every edit puts one more rule, which matches nothing, in front of
+/// those that allow.
+pub(crate) fn of_workload(stance: Stance, workload: &Workload, edits: u8) -> Option<PolicyObject> {
+    let kind = match stance {
+        Stance::Open | Stance::StagedDeny => return None,
+        Stance::Kubernetes | Stance::Tiered => "NetworkPolicy",
+        Stance::StagedAllow => "StagedNetworkPolicy",
     };
-    let global = |kind, name: &str, rules: Value| {
-        let spec = json!({"tier": "platform", "selector": "all()", "types": ["Ingress", "Egress"],
-            "ingress": rules, "egress": rules});
-        PolicyObject { kind, global: true, name: name.to_owned(), spec }
+    let spec = if stance == Stance::Kubernetes { kubernetes(workload, edits) } else { calico(workload, edits) };
+    Some(PolicyObject { kind, name: format!("allow-{}", workload.app), spec })
+}
+
+/// Addresses that nobody has.
+const NOWHERE: &str = "192.0.2.0/24";
+
+fn kubernetes(workload: &Workload, edits: u8) -> Value {
+    let of_protocol = |(proto, ports): (&str, Vec<i64>)| {
+        ports.into_iter().map(|port| json!({"protocol": proto.to_uppercase(), "port": port})).collect::<Vec<_>>()
     };
-    match stance {
-        Stance::Open => Vec::new(),
-        Stance::Kubernetes => apps.iter().map(kubernetes).collect(),
-        Stance::Tiered => {
-            let baseline = global("GlobalNetworkPolicy", "baseline", json!([{"action": "Pass"}]));
-            std::iter::once(baseline).chain(apps.iter().map(|app| calico("NetworkPolicy", app))).collect()
-        }
-        Stance::StagedAllow => apps.iter().map(|app| calico("StagedNetworkPolicy", app)).collect(),
-        Stance::StagedDeny => vec![global("StagedGlobalNetworkPolicy", "lock-down", json!([]))],
-    }
+    let allowing = match workload.closed {
+        None => json!({}),
+        closed => json!({"ports": open_ports(closed).into_iter().flat_map(of_protocol).collect::<Vec<_>>()}),
+    };
+    let nowhere = |peers: &str| json!({peers: [{"ipBlock": {"cidr": NOWHERE}}]});
+    json!({"podSelector": {"matchLabels": {"app.kubernetes.io/name": workload.app}},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": edited(edits, nowhere("from"), vec![allowing]), "egress": edited(edits, nowhere("to"), vec![json!({})])})
+}
+
+fn calico(workload: &Workload, edits: u8) -> Value {
+    let of_protocol = |(proto, ports): (&str, Vec<i64>)| json!({"action": "Allow", "protocol": proto.to_uppercase(), "destination": {"ports": ports}});
+    let all = || vec![json!({"action": "Allow"})];
+    let allowing = match workload.closed {
+        None => all(),
+        closed => open_ports(closed).into_iter().map(of_protocol).collect(),
+    };
+    let nowhere = |end: &str| json!({"action": "Allow", end: {"nets": [NOWHERE]}});
+    json!({"tier": "application", "selector": format!("app.kubernetes.io/name == '{}'", workload.app),
+        "types": ["Ingress", "Egress"],
+        "ingress": edited(edits, nowhere("source"), allowing), "egress": edited(edits, nowhere("destination"), all())})
+}
+
+/// `allowing` behind as many idle rules as there were edits.
+fn edited(edits: u8, idle: Value, allowing: Vec<Value>) -> Vec<Value> {
+    std::iter::repeat_n(idle, usize::from(edits)).chain(allowing).collect()
 }
 
 #[cfg(test)]
@@ -160,9 +206,23 @@ mod tests {
 
     #[test]
     fn the_end_of_a_tier_names_its_trigger() {
-        let trace = denied("shop", "web");
-        let last = trace.enforced_policies.last().expect("two hits");
-        assert_eq!((last.action(), last.rule_index), (Action::Deny, -1));
-        assert_eq!(last.trigger.as_ref().map(|t| t.name.as_str()), Some("allow-web"));
+        for (stance, tier) in [(Stance::Kubernetes, "default"), (Stance::Tiered, "application")] {
+            let trace = denied(stance, "shop", "web");
+            let last = trace.enforced_policies.last().expect("a hit");
+            assert_eq!((last.action(), last.rule_index, last.tier.as_str()), (Action::Deny, -1, tier));
+            assert_eq!(last.trigger.as_ref().map(|t| t.name.as_str()), Some("allow-web"));
+        }
+    }
+
+    #[test]
+    fn a_closed_port_is_in_no_rule_and_every_other_in_that_of_its_protocol() {
+        for (closed, port) in PORTS.iter().enumerate() {
+            let rules = open_ports(Some(closed));
+            let holds = |at: &crate::draw::Port| {
+                let (proto, ports) = &rules[rule_for(Some(closed), at.proto) as usize];
+                *proto == at.proto && ports.contains(&at.pod)
+            };
+            assert!(PORTS.iter().all(|other| holds(other) == (other.pod != port.pod)), "{rules:?}");
+        }
     }
 }

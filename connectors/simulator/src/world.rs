@@ -53,7 +53,7 @@ impl World {
         let namespaces = (0..TEAMS.len()).map(|i| namespace(&mut dice, i)).collect::<Vec<_>>();
         // Enough pairs that drawing edges rarely meets one twice.
         let count = (sites.isqrt() * 2).clamp(24, 4000);
-        let workloads = (0..count).map(|i| workload(&mut dice, i, namespaces.len())).collect();
+        let workloads = (0..count).map(|i| workload(&mut dice, i, &namespaces)).collect();
         let mut world = Self { seed, namespaces, workloads, edges: Vec::new(), sites: vec![Vec::new(); nodes] };
         world.settle(&mut dice, sites);
         world
@@ -64,7 +64,7 @@ impl World {
         let nodes = self.sites.len();
         let (mut next_node, mut placed, mut known) = (0, 0, HashSet::new());
         while placed < sites {
-            let edge = draw_edge(dice, self.workloads.len(), nodes);
+            let edge = draw_edge(dice, &self.workloads, nodes);
             if !known.insert((edge.source, edge.dest, edge.port)) {
                 continue;
             }
@@ -117,9 +117,11 @@ impl World {
         let namespace = &self.namespaces[judge.namespace];
         let turned_away = edge.denied && site.reporter == Reporter::Dst;
         let (action, trace) = if turned_away {
-            (Action::Deny, policy::denied(&namespace.name, &judge.app))
+            (Action::Deny, policy::denied(namespace.stance, &namespace.name, &judge.app))
         } else {
-            let rule = i64::from(version.policy);
+            // What leaves is let through whatever its port.
+            let closed = judge.closed.filter(|_| site.reporter == Reporter::Dst);
+            let rule = i64::from(version.policy) + policy::rule_for(closed, PORTS[edge.port].proto);
             (Action::Allow, policy::allowed(namespace.stance, &namespace.name, &judge.app, rule))
         };
         let key = FlowKey {
