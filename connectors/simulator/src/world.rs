@@ -90,13 +90,18 @@ impl World {
             _ => 0,
         };
         let judge = self.judge(site).map(|w| &self.namespaces[w.namespace]);
-        let edits = judge.and_then(|n| n.edits).filter(|_| !edge.denied);
+        let edits = judge.and_then(|n| n.edits).filter(|_| !self.turns_away(site));
         Version { source: rollout(edge.source), dest: rollout(edge.dest), policy: generation(edits, secs) }
     }
 
     /// The workload whose policies the reporter judges by.
     fn judge(&self, site: Site) -> Option<&Workload> {
         self.held(site).map(|w| &self.workloads[w])
+    }
+
+    /// Whether this end turns the edge's packets away: the other end has let them through.
+    fn turns_away(&self, site: Site) -> bool {
+        self.edges[site.edge as usize].denied && site.reporter == Reporter::Dst
     }
 
     /// The workload whose pods at the site's node report.
@@ -115,8 +120,7 @@ impl World {
         let (dest_namespace, dest_name, dest_type) = self.endpoint(edge.dest, version.dest);
         let judge = self.judge(site).expect("every reporter holds a workload");
         let namespace = &self.namespaces[judge.namespace];
-        let turned_away = edge.denied && site.reporter == Reporter::Dst;
-        let (action, trace) = if turned_away {
+        let (action, trace) = if self.turns_away(site) {
             (Action::Deny, policy::denied(namespace.stance, &namespace.name, &judge.app))
         } else {
             // What leaves is let through whatever its port.

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 mod bytes;
 mod collector_trouble;
 mod demo;
+mod explained;
 mod full_disk;
 mod knowledge;
 mod lab;
