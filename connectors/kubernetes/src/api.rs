@@ -12,6 +12,9 @@ use serde_json::value::RawValue;
 use crate::Config;
 use crate::fault::{Fault, chain};
 
+/// Objects in one page of a list: some megabytes of pods.
+const PAGE: usize = 250;
+
 /// A connection to one API server; clones share it.
 #[derive(Clone)]
 pub(crate) struct Api {
@@ -74,6 +77,12 @@ impl Api {
         Ok(self.client.request(request(path_and_query)).await?)
     }
 
+    /// The page of a list that `next` of the page before names; the first one where that is empty.
+    pub(crate) async fn page(&self, path: &str, next: &str) -> Result<Page, Fault> {
+        let next = if next.is_empty() { String::new() } else { format!("&continue={}", encoded(next)) };
+        self.get(&format!("{path}?limit={PAGE}{next}")).await
+    }
+
     /// The events of a watch, as they come; a status of the server among them is a fault.
     pub(crate) async fn watch(
         &self,
@@ -98,6 +107,14 @@ impl Api {
             .expect("a fixed path makes a request");
         Ok(self.client.request::<Review>(request).await?.status.allowed)
     }
+}
+
+/// For a value of a query: tokens are base64 as a rule, whose signs mean something there.
+fn encoded(token: &str) -> String {
+    token.bytes().fold(String::new(), |text, byte| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => text + &char::from(byte).to_string(),
+        byte => text + &format!("%{byte:02X}"),
+    })
 }
 
 fn request(path_and_query: &str) -> Request<Vec<u8>> {

@@ -12,14 +12,12 @@ use rand::RngExt as _;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout};
 
-use crate::api::{Api, Page};
+use crate::api::Api;
 use crate::catalog::Place;
 use crate::fault::Fault;
 use crate::line::{Line, version_of};
 use catchment_core::knowledge::CALICO;
 
-/// Objects in one page of a list: some megabytes of pods.
-const PAGE: usize = 250;
 /// A watch that goes on from an old version is refused by its first event, if at all.
 const REFUSED_WITHIN: Duration = Duration::from_secs(1);
 /// How long a server that sends bookmarks may be silent before the connection is taken for dead: it sends one a minute.
@@ -69,16 +67,16 @@ impl Feed {
         line.begin();
         loop {
             line.metrics.request(line.kind, "list");
-            let page: Page = self.api.get(&format!("{path}?limit={PAGE}{next}")).await?;
+            let page = self.api.page(&path, &next).await?;
             for item in page.items.iter().flatten() {
                 line.put(self.place.group, item).await?;
             }
-            if page.metadata.next.is_empty() {
+            next = page.metadata.next;
+            if next.is_empty() {
                 line.complete().await?;
                 self.version = Some(page.metadata.resource_version);
                 return Ok(());
             }
-            next = format!("&continue={}", encoded(&page.metadata.next));
         }
     }
 
@@ -172,12 +170,4 @@ enum Part {
     Resumed,
     /// It shows what changes.
     Following,
-}
-
-/// For a value of a query: tokens are base64 as a rule, whose signs mean something there.
-fn encoded(token: &str) -> String {
-    token.bytes().fold(String::new(), |text, byte| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => text + &char::from(byte).to_string(),
-        byte => text + &format!("%{byte:02X}"),
-    })
 }

@@ -1,7 +1,7 @@
 //! What a Kubernetes cluster says of its workloads and policies.
 //!
 //! [`Cluster`] watches its API and tells what changes as [`News`](catchment_core::knowledge::News), in one order;
-//! [`Snapshot`] and [`read_changes`] read the same from files. The objects and what becomes of them are in
+//! [`Cluster::look`] reads what there is once, [`Snapshot`] and [`read_changes`] read the same from files. The objects and what becomes of them are in
 //! [`catchment_core::knowledge`].
 //!
 //! What it never does: write to the cluster, read secrets or config maps, list again what can be watched on, or take what it
@@ -32,6 +32,7 @@ mod files;
 mod known;
 mod line;
 mod listener;
+mod look;
 mod metrics;
 mod outlet;
 mod tiers;
@@ -39,4 +40,5 @@ mod watch;
 
 pub use config::Config;
 pub use files::{Snapshot, read_changes};
+pub use look::Look;
 pub use watch::Cluster;

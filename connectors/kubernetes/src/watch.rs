@@ -1,6 +1,7 @@
 //! All kinds of one cluster, watched.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use catchment_core::knowledge::{Kind, News};
 use catchment_core::{Error, Result};
@@ -41,6 +42,14 @@ impl Cluster {
         config.validate()?;
         let api = Api::new(&config).await?;
         Ok(Self { api, config, metrics: Metrics::register(registry) })
+    }
+
+    pub(crate) const fn api(&self) -> &Api {
+        &self.api
+    }
+
+    pub(crate) const fn look_again(&self) -> Duration {
+        self.config.look_again.0
     }
 
     /// Sends what the cluster tells, in order and with times that never go back, until the receiver is dropped. Of each
@@ -93,7 +102,7 @@ impl Cluster {
     }
 }
 
-fn unreachable(address: &str, fault: &Fault) -> Error {
+pub(crate) fn unreachable(address: &str, fault: &Fault) -> Error {
     let why: &str = match fault {
         Fault::Failed(why) | Fault::Denied(why) | Fault::NotUnderstood(why) => why,
         Fault::NotServed | Fault::Gone | Fault::Closed => "no API server answers there",

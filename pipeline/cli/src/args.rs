@@ -99,10 +99,12 @@ pub(crate) struct SelectorArgs {
 #[derive(ClapArgs)]
 #[command(after_help = "\
 Examples:
+  catchment why shop/web-7d4b-x2x9p shop/db-0:5432
+  catchment why shop/web-7d4b-x2x9p shop/db-0:5432 --context staging
   kubectl get namespaces,serviceaccounts,pods,services,endpointslices,networkpolicies,\\
     tiers.projectcalico.org,globalnetworkpolicies.projectcalico.org,networkpolicies.projectcalico.org \\
     -A -o yaml > state.yaml
-  catchment why shop/web-7d4b-x2x9p shop/db-0:5432 --snapshot state.yaml
+  catchment why shop/web-7d4b-x2x9p shop/db-0:5432 --snapshot state.yaml --fail-on deny
   catchment why 203.0.113.9 'shop/web-7d4b-*:443' --snapshot state.yaml -o json
   catchment why shop/web-7d4b-x2x9p 203.0.113.9:53/udp --snapshot state.yaml")]
 pub(crate) struct WhyArgs {
@@ -110,12 +112,27 @@ pub(crate) struct WhyArgs {
     pub(crate) source: String,
     /// The destination in the same words, with a port: :8080, :53/udp or :icmp
     pub(crate) destination: String,
-    /// Objects of the cluster as kubectl prints them, YAML or JSON: a file or a pattern; repeatable
-    #[arg(long, required = true, value_name = "FILE")]
+    /// Objects of the cluster as kubectl prints them, YAML or JSON, instead of its API: a file or a pattern; repeatable
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["kubeconfig", "context"])]
     pub(crate) snapshot: Vec<String>,
+    /// The kubeconfig file to reach the API with; by default KUBECONFIG, ~/.kube/config, or the service account of the pod
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig file; by default its current one
+    #[arg(long)]
+    pub(crate) context: Option<String>,
+    /// Exit with 10 if this is the verdict
+    #[arg(long, value_enum, value_name = "VERDICT")]
+    pub(crate) fail_on: Option<FailOn>,
     /// How to print the answer
     #[arg(long, short, value_enum, default_value_t = OutputFormat::Table)]
     pub(crate) output: OutputFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum FailOn {
+    /// The connection is denied
+    Deny,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

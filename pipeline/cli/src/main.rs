@@ -24,12 +24,12 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Exit codes: 1 internal or external fault, 2 usage or configuration.
+/// Exit codes: 1 internal or external fault, 2 usage or configuration, 10 a verdict that was asked to fail.
 fn main() -> ExitCode {
     // One TLS provider for the whole process, named before anything can ask for another.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match command(Args::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(e) if catchment_files::is_closed_output(&e) || is_closed_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("error: {}", e.chain());
@@ -38,18 +38,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn command(command: Command) -> Result<()> {
-    match command {
+fn command(command: Command) -> Result<ExitCode> {
+    let done = match command {
         Command::Run(args) => run::run(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::Simulate(args) => simulate::simulate(args.target),
         Command::Check(args) => check::check(&args.config),
-        Command::Why(args) => why::why(&args),
+        Command::Why(args) => return why::why(&args),
         Command::Selector(args) => selector::selector(&args),
         Command::Schema(args) => schema::schema(&args),
         Command::Config(ConfigCommand::Print(args)) => emit(&Config::load(&args.config)?.print()),
         Command::Config(ConfigCommand::Schema) => emit(&pretty(&Config::schema())),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Writes to standard output; a reader that has gone away is no error.

@@ -1,15 +1,17 @@
 //! `catchment why`: the whole chain of policies between two ends.
 
 mod ends;
+mod known;
 mod table;
 
-use catchment_core::knowledge::{Kind, Object};
+use std::process::ExitCode;
+
 use catchment_core::{Error, Result};
-use catchment_kubernetes::Snapshot;
-use catchment_stages::policy::{Explanation, PolicyId, State, explain};
+use catchment_stages::policy::{Explanation, PolicyId, State, Verdict, explain};
 use serde::Serialize;
 
-use crate::args::{OutputFormat, WhyArgs};
+use self::known::Known;
+use crate::args::{FailOn, OutputFormat, WhyArgs};
 
 /// What is printed as JSON or YAML.
 #[derive(Serialize)]
@@ -30,39 +32,45 @@ struct Problem {
     problem: String,
 }
 
-pub(crate) fn why(args: &WhyArgs) -> Result<()> {
-    let snapshot = Snapshot::read(&args.snapshot)?;
-    let mut state = State::default();
-    snapshot.objects.iter().for_each(|object| state.set(object));
-    let answer = answer(args, &state, notes(&snapshot.objects))?;
-    match args.output {
-        OutputFormat::Table => crate::emit(&table::render(&answer)),
+/// Exit code where the verdict is the one of `--fail-on`.
+const FAILED_ON: u8 = 10;
+
+/// Answers; the exit code says the verdict only if it was asked to.
+pub(crate) fn why(args: &WhyArgs) -> Result<ExitCode> {
+    let answer = answer(args, Known::read(args)?)?;
+    print(args.output, &answer)?;
+    let failed = matches!(args.fail_on, Some(FailOn::Deny)) && answer.explanation.verdict == Verdict::Deny;
+    Ok(if failed { ExitCode::from(FAILED_ON) } else { ExitCode::SUCCESS })
+}
+
+fn print(output: OutputFormat, answer: &Answer) -> Result<()> {
+    match output {
+        OutputFormat::Table => crate::emit(&table::render(answer)),
         OutputFormat::Json => {
-            let json = serde_json::to_value(&answer).map_err(|e| Error::internal("cannot write JSON").caused_by(e))?;
+            let json = serde_json::to_value(answer).map_err(|e| Error::internal("cannot write JSON").caused_by(e))?;
             crate::emit(&crate::pretty(&json))
         }
         OutputFormat::Yaml => {
             let yaml =
-                serde_saphyr::to_string(&answer).map_err(|e| Error::internal("cannot write YAML").caused_by(e))?;
+                serde_saphyr::to_string(answer).map_err(|e| Error::internal("cannot write YAML").caused_by(e))?;
             crate::emit(&yaml)
         }
     }
 }
 
-fn answer(args: &WhyArgs, state: &State, notes: Vec<String>) -> Result<Answer> {
-    let source = ends::endpoint(state, &args.source)?;
-    let (destination, connection) = ends::destination(state, &args.destination)?;
-    let explanation = explain(state.policies(), &state.surroundings(), &source, &destination, &connection);
+fn answer(args: &WhyArgs, known: Known) -> Result<Answer> {
+    let Known { objects, mut notes, is_certain } = known;
+    let mut state = State::default();
+    objects.iter().for_each(|object| state.set(object));
+    let source = ends::endpoint(&state, &args.source)?;
+    let (destination, connection) = ends::destination(&state, &args.destination)?;
+    let mut explanation = explain(state.policies(), &state.surroundings(), &source, &destination, &connection);
     let problems = state.policies().problems().into_iter().flat_map(|(policy, problems)| {
         problems.into_iter().map(move |problem| Problem { policy: policy.clone(), problem })
     });
+    if !is_certain {
+        notes.push(format!("the verdict is not known: by what could be read it would be {}", explanation.verdict));
+        explanation.verdict = Verdict::Unknown;
+    }
     Ok(Answer { explanation, notes, problems: problems.collect() })
-}
-
-/// Kinds that are there in every cluster: a snapshot without them tells less than the truth.
-fn notes(objects: &[Object]) -> Vec<String> {
-    let missing = [Kind::Namespace, Kind::ServiceAccount]
-        .into_iter()
-        .filter(|kind| objects.iter().all(|object| object.kind() != *kind));
-    missing.map(|kind| format!("the snapshot has no {kind}: selectors over their labels match nothing")).collect()
 }

@@ -20,7 +20,7 @@ pub(super) fn endpoint(state: &State, text: &str) -> Result<Endpoint> {
         };
     }
     if let Some(name) = text.strip_prefix(HOST) {
-        let missing = || Error::user(format!("there is no host endpoint `{name}` in the snapshot"));
+        let missing = || Error::user(format!("there is no host endpoint `{name}`"));
         return state.host_endpoint(name).ok_or_else(missing);
     }
     let Some((namespace, name)) = text.split_once('/') else {
@@ -69,6 +69,6 @@ fn no_pod(state: &State, namespace: &str, name: &str) -> Error {
     near.sort_by(|(a, _), (b, _)| b.total_cmp(a));
     let near: Vec<_> = near.into_iter().take(3).map(|(_, name)| name).collect();
     let mend =
-        if near.is_empty() { "it has no pods at all".to_owned() } else { format!("nearest: {}", near.join(", ")) };
-    Error::user(format!("there is no pod `{namespace}/{name}` in the snapshot; {mend}"))
+        if near.is_empty() { "there are no pods at all".to_owned() } else { format!("nearest: {}", near.join(", ")) };
+    Error::user(format!("there is no pod `{namespace}/{name}`; {mend}"))
 }

@@ -21,6 +21,26 @@ pub struct State {
 }
 
 impl State {
+    /// The kinds that decide or stage a decision; all others are left out.
+    pub const KINDS: [Kind; 16] = [
+        Kind::Namespace,
+        Kind::ServiceAccount,
+        Kind::Pod,
+        Kind::Service,
+        Kind::EndpointSlice,
+        Kind::KubernetesNetworkPolicy,
+        Kind::ClusterNetworkPolicy,
+        Kind::Tier,
+        Kind::NetworkPolicy,
+        Kind::GlobalNetworkPolicy,
+        Kind::StagedNetworkPolicy,
+        Kind::StagedGlobalNetworkPolicy,
+        Kind::StagedKubernetesNetworkPolicy,
+        Kind::NetworkSet,
+        Kind::GlobalNetworkSet,
+        Kind::HostEndpoint,
+    ];
+
     /// Adds an object or replaces the one of the same key. Kinds that decide nothing are left out.
     pub fn set(&mut self, object: &Object) {
         match object {
@@ -263,6 +283,21 @@ mod tests {
             state.set(&object(&value));
         }
         state
+    }
+
+    #[test]
+    fn objects_of_the_kinds_that_decide_are_kept_and_no_others() {
+        for &kind in Kind::ALL {
+            let mut state = State::default();
+            let value = json!({"metadata": {"name": "x", "namespace": "n"}, "spec": {"tier": "kube", "priority": 1}});
+            let value =
+                value.to_string().replace("kube", if kind == Kind::ClusterNetworkPolicy { "Admin" } else { "t" });
+            state.set(&Object::of_kind(kind, kind.group(), &value).unwrap());
+            let kept = state.others.len()
+                + state.policies.policies().count()
+                + usize::from(state.policies.tier("x").is_some());
+            assert_eq!(kept, usize::from(State::KINDS.contains(&kind)), "{kind}");
+        }
     }
 
     #[test]
