@@ -61,7 +61,9 @@ fn print(output: OutputFormat, answer: &Answer) -> Result<()> {
 fn answer(args: &WhyArgs, known: Known) -> Result<Answer> {
     let Known { objects, mut notes, is_certain } = known;
     let mut state = State::default();
-    objects.iter().for_each(|object| state.set(object));
+    for object in &objects {
+        state.set(object);
+    }
     let source = ends::endpoint(&state, &args.source)?;
     let (destination, connection) = ends::destination(&state, &args.destination)?;
     let mut explanation = explain(state.policies(), &state.surroundings(), &source, &destination, &connection);

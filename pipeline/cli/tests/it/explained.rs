@@ -35,12 +35,16 @@ fn the_policies_of_the_cluster_explain_every_trace() {
     let mut open = rows(&folder.path().join("rows.jsonl"));
     let (all, mut seen) = (open.len(), Seen::default());
     let mut state = State::default();
-    snapshot.objects.iter().for_each(|object| state.set(object));
+    for object in &snapshot.objects {
+        state.set(object);
+    }
     let mut from = i64::MIN;
     for changes in changes.chunk_by(|a, b| a.at == b.at) {
         let until = changes[0].at.secs();
         explain_rows(&mut open, &state, from..until, &mut seen);
-        changes.iter().for_each(|change| apply(&mut state, change));
+        for change in changes {
+            apply(&mut state, change);
+        }
         from = until;
     }
     explain_rows(&mut open, &state, from..i64::MAX, &mut seen);

@@ -74,6 +74,46 @@ fn why_answers_scripts_in_json_and_yaml() {
 }
 
 #[test]
+fn why_fails_on_a_verdict_only_where_it_is_asked_to() {
+    for (source, fail, code) in [
+        ("shop/web-0", &["--fail-on", "deny"][..], 10),
+        ("shop/web-0", &[], 0),
+        ("shop/api-5d9c7b-*", &["--fail-on", "deny"], 0),
+    ] {
+        let output = why(&[&[source, "shop/db-0:5432"], fail].concat());
+        assert_eq!(output.status.code(), Some(code), "{source} {fail:?}");
+        assert!(text(&output.stdout).starts_with(&source[..8]), "the answer is printed all the same");
+    }
+}
+
+#[test]
+fn why_says_why_it_reaches_no_cluster() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("config");
+    let ask = |arguments: &[&str]| {
+        let file = file.to_str().expect("paths are text");
+        let ends = ["why", "shop/web-0", "shop/db-0:5432", "--kubeconfig", file];
+        let output = catchment(&[&ends, arguments].concat(), "");
+        (output.status.code(), text(&output.stderr))
+    };
+    let (code, error) = ask(&[]);
+    assert!(code == Some(2) && error.contains("kubeconfig") && error.contains("config"), "{code:?} {error}");
+    // Nobody listens on the port of a listener that has gone.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
+    let config = format!(
+        "apiVersion: v1\nkind: Config\nclusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:{port}'}}}}]\n\
+         users: [{{name: u, user: {{token: t}}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\ncurrent-context: c\n"
+    );
+    std::fs::write(&file, config).expect("written");
+    let (code, error) = ask(&[]);
+    assert!(code == Some(1) && error.contains(&format!("API server at http://127.0.0.1:{port}")), "{code:?} {error}");
+    let (code, error) = ask(&["--context", "nowhere"]);
+    assert!(code == Some(2) && error.contains("nowhere"), "{code:?} {error}");
+    let (code, error) = ask(&["--snapshot", &snapshot()]);
+    assert!(code == Some(2) && error.contains("cannot be used with"), "{code:?} {error}");
+}
+
+#[test]
 fn why_takes_the_names_of_flow_logs_and_addresses() {
     for (source, destination, verdict) in [
         ("shop/api-5d9c7b-*", "shop/db-0:5432", "allow"),
