@@ -63,6 +63,26 @@ fn list_end(version: &str) -> (&'static str, Value) {
     ("BOOKMARK", json!({"kind": "Pod", "apiVersion": "v1", "metadata": metadata}))
 }
 
+/// The connector before a server that answers so.
+async fn scripted(answers: impl IntoIterator<Item = (u16, String)>) -> (Arc<Script>, Cluster) {
+    let script = Arc::new(Script { answers: Mutex::new(answers.into_iter().collect()), asked: Mutex::default() });
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    let router = axum::Router::new().fallback(answer).with_state(script.clone());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let dir = tempfile::tempdir().unwrap();
+    let kubeconfig = dir.path().join("config");
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "s", "users": [{"name": "s", "user": {}}],
+        "clusters": [{"name": "s", "cluster": {"server": server}}],
+        "contexts": [{"name": "s", "context": {"cluster": "s", "user": "s"}}],
+    });
+    std::fs::write(&kubeconfig, config.to_string()).unwrap();
+    let config = Config { kubeconfig: Some(kubeconfig), look_again: Period::secs(1), ..Config::default() };
+    let cluster = Cluster::new(config, &mut Registry::default()).await.unwrap();
+    (script, cluster)
+}
+
 /// A run of the connector against a script.
 struct Run {
     script: Arc<Script>,
@@ -72,21 +92,7 @@ struct Run {
 
 impl Run {
     async fn of(answers: impl IntoIterator<Item = (u16, String)>) -> Self {
-        let script = Arc::new(Script { answers: Mutex::new(answers.into_iter().collect()), asked: Mutex::default() });
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let server = format!("http://{}", listener.local_addr().unwrap());
-        let router = axum::Router::new().fallback(answer).with_state(script.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        let dir = tempfile::tempdir().unwrap();
-        let kubeconfig = dir.path().join("config");
-        let config = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "s", "users": [{"name": "s", "user": {}}],
-            "clusters": [{"name": "s", "cluster": {"server": server}}],
-            "contexts": [{"name": "s", "context": {"cluster": "s", "user": "s"}}],
-        });
-        std::fs::write(&kubeconfig, config.to_string()).unwrap();
-        let config = Config { kubeconfig: Some(kubeconfig), look_again: Period::secs(1), ..Config::default() };
-        let cluster = Cluster::new(config, &mut Registry::default()).await.unwrap();
+        let (script, cluster) = scripted(answers).await;
         let (sender, news) = tokio::sync::mpsc::channel(16);
         tokio::spawn(async move { cluster.run(sender).await });
         Self { script, news, told: Vec::new() }
@@ -125,6 +131,37 @@ impl Run {
 
 fn synced(coverage: &Coverage) -> bool {
     *coverage == Coverage::Synced
+}
+
+#[tokio::test]
+async fn one_look_reads_every_page_and_begins_again_when_a_page_has_expired() {
+    let pages = || [(200, page(&["a", "b"], "token+/="))];
+    let expired = (410, status(410));
+    let answers = pages().into_iter().chain([expired.clone()]).chain(pages()).chain([(200, page(&["c"], ""))]);
+    let (script, cluster) = scripted(answers).await;
+    let look = cluster.look(&[Kind::Pod, Kind::Tier]).await.unwrap();
+    let names: Vec<_> = look.objects.iter().map(|object| object.key().name.to_string()).collect();
+    assert_eq!(names, ["a", "b", "c"]);
+    assert!(look.hidden.is_empty(), "what the cluster does not have hides nothing: {:?}", look.hidden);
+    let (first, next) = ("limit=250", "limit=250&continue=token%2B%2F%3D");
+    assert_eq!(*script.asked.lock().unwrap(), [first, next, first, next]);
+
+    let forgetful = (0..3).flat_map(|_| pages().into_iter().chain([expired.clone()]));
+    let refused = scripted(forgetful).await.1.look(&[Kind::Pod]).await.unwrap_err();
+    assert!(refused.message.starts_with("API server at http://"), "{}", refused.message);
+}
+
+#[tokio::test]
+async fn one_look_names_what_may_not_be_read_and_what_cannot_be() {
+    let (_, cluster) = scripted([(403, status(403))]).await;
+    let look = cluster.look(&[Kind::Pod]).await.unwrap();
+    assert!(look.objects.is_empty() && look.hidden[&Kind::Pod].contains("(403)"), "{:?}", look.hidden);
+    let broken =
+        json!({"metadata": {"resourceVersion": "7"}, "items": [{"metadata": {"name": "n"}, "spec": 1}, pod("a", "1")]});
+    let (_, cluster) = scripted([(200, broken.to_string())]).await;
+    let look = cluster.look(&[Kind::Pod]).await.unwrap();
+    assert_eq!(look.objects.len(), 1);
+    assert!(look.hidden[&Kind::Pod].contains("an object is left out"), "{:?}", look.hidden);
 }
 
 #[tokio::test]

@@ -1,6 +1,10 @@
 //! Calico's objects, in every form a cluster has them.
 
+use std::path::Path;
+
 use catchment_core::knowledge::{Coverage, Kind, Object};
+use catchment_kubernetes::{Cluster, Config, Look};
+use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
 use crate::access::{allow, forbid};
@@ -80,6 +84,12 @@ async fn kinds_are_found_when_they_are_installed_in_their_best_form_and_gone_whe
     assert!(INSTALLED.iter().all(|&kind| watched.view(kind).is_empty()));
 }
 
+/// What one look shows.
+async fn look(kubeconfig: &Path, kinds: &[Kind]) -> Look {
+    let config = Config { kubeconfig: Some(kubeconfig.to_owned()), ..Config::default() };
+    Cluster::new(config, &mut Registry::default()).await.unwrap().look(kinds).await.unwrap()
+}
+
 /// Rules for the tiers of these names; for all where there is none.
 fn tiers_may_be_read(names: &[&str]) -> Value {
     let every: Vec<String> = names.iter().map(|name| format!("{name}.*")).collect();
@@ -107,12 +117,17 @@ async fn policies_of_tiers_that_may_not_be_read_are_known_to_be_missing_until_th
     let reading = json!([{"apiGroups": ["projectcalico.org"], "resources": resources, "verbs": ["list", "watch"]}]);
     allow(&planter, "reading", reading).await;
     allow(&planter, "tiers", tiers_may_be_read(&["open"])).await;
-    let mut watched = Watched::start(front::start(&server).await).await;
+    let front = front::start(&server).await;
+    let mut watched = Watched::start(front.clone()).await;
     let kind = Kind::GlobalNetworkPolicy;
     let names = |w: &Watched| w.view(kind).into_keys().map(|key| key.name.to_string()).collect::<Vec<_>>();
     let hidden = |w: &Watched, tier: &str| matches!(w.now(kind), Some(Coverage::Partial { why }) if why.contains(tier));
     watched.until("a tier to be hidden", |w| hidden(w, "tiers closed are")).await;
     assert_eq!(names(&watched), ["in-open"]);
+    let look = look(&front, &[kind, Kind::Tier]).await;
+    let seen: Vec<_> = look.objects.iter().map(|object| object.key().name.to_string()).collect();
+    assert_eq!(seen, ["closed", "open", "in-open"]);
+    assert!(look.hidden.keys().eq([&kind]) && look.hidden[&kind].contains("tiers closed are"), "{:?}", look.hidden);
 
     forbid(&planter, "tiers").await;
     allow(&planter, "tiers", tiers_may_be_read(&["open", "closed"])).await;

@@ -19,6 +19,16 @@ pub(crate) struct Planter {
     planted: Mutex<Histories>,
 }
 
+impl Server {
+    /// A client of a user.
+    pub(crate) async fn client(&self, user: &str) -> kube::Client {
+        let file = kube::config::Kubeconfig::read_from(self.kubeconfig(user)).unwrap();
+        let access =
+            kube::Config::from_custom_kubeconfig(file, &kube::config::KubeConfigOptions::default()).await.unwrap();
+        kube::Client::try_from(access).unwrap()
+    }
+}
+
 impl Planter {
     pub(crate) async fn new(server: &Server) -> Self {
         Self { client: server.client("admin").await, planted: Mutex::default() }

@@ -44,14 +44,6 @@ impl Server {
         path
     }
 
-    /// A client of a user.
-    pub(crate) async fn client(&self, user: &str) -> kube::Client {
-        let file = kube::config::Kubeconfig::read_from(self.kubeconfig(user)).unwrap();
-        let access =
-            kube::Config::from_custom_kubeconfig(file, &kube::config::KubeConfigOptions::default()).await.unwrap();
-        kube::Client::try_from(access).unwrap()
-    }
-
     pub(crate) fn restart(&self) {
         self.script("restart", &[]);
     }
