@@ -2,6 +2,7 @@
 
 mod screen;
 mod summary;
+mod talked;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -40,7 +41,7 @@ impl Folder {
     }
 
     /// Where the simulator says what it knows of its cluster.
-    fn knowledge(&self) -> PathBuf {
+    pub(crate) fn knowledge(&self) -> PathBuf {
         self.0.join("knowledge")
     }
 
@@ -174,13 +175,14 @@ fn introduce(args: &DemoArgs, folder: &Folder, config: &Config) -> Result<()> {
     crate::emit(&format!(
         "a simulated cluster of 5 nodes, {} flows/s, {} times as fast as real time\n\
          into {kafka}, Parquet in {}, JSON lines in {}\n\
-         the configuration stands in {}\n\
+         the configuration stands in {}; what is known of workloads and policies in {}\n\
          for {} s, Ctrl-C ends it earlier; windows of {} as they close:\n\n",
         args.flows_per_second,
         args.speed,
         folder.lake().display(),
         folder.rows().display(),
         folder.config().display(),
+        folder.knowledge().display(),
         args.seconds,
         config.window,
     ))

@@ -11,11 +11,12 @@ use catchment_schemas::Dataset;
 use catchment_simulator::judge;
 use serde::Deserialize;
 
-use super::Folder;
+use super::{Folder, talked};
 
 /// Prints everything; an error where the rows are not what the cluster produced.
 pub(crate) fn print(folder: &Folder, kafka: Option<&catchment_kafka::Config>) -> Result<()> {
     crate::emit(&holdings(folder, kafka)?)?;
+    crate::emit(&talked::text(folder)?)?;
     let verdict = judge(&folder.truth(), &folder.rows())?;
     crate::emit(&format!(
         "\ncompared with what the cluster produced\n  {} whole windows ({} partly covered, not compared): \
@@ -80,8 +81,8 @@ fn advice(folder: &Folder, kafka: Option<&catchment_kafka::Config>) -> String {
     format!(
         "\nlook at it\n\
          \x20 head -n 1 {}\n\
-         \x20 duckdb -c \"select source_name, dest_name, sum(bytes_out) from read_parquet('{}/flows/**/*.parquet', \
-         hive_partitioning = true) where reporter = 'Src' group by all order by 3 desc limit 10\"\n\
+         \x20 duckdb -c \"select source_owner, source_workload_name, dest_workload_name, sum(bytes_out) from read_parquet('{}/flows/**/*.parquet', \
+         hive_partitioning = true) where reporter = 'Src' group by all order by 4 desc limit 10\"\n\
          \x20 kcat -C -b {brokers} -t catchment.flows.v1 -X isolation.level=read_committed -e    # while the broker runs\n",
         rows.display(),
         lake.display(),

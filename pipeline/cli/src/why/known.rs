@@ -56,7 +56,7 @@ impl TryFrom<Look> for Known {
         let Look { objects, hidden } = look;
         if let Some(why) = hidden.get(&Kind::Pod) {
             let mend = "allow `list` of pods, or give --snapshot";
-            return Err(Error::external(format!("without pods no end is known: {why}; {mend}")));
+            return Err(Error::user(format!("without pods no end is known: {why}; {mend}")));
         }
         Ok(Self { objects, notes: notes(&hidden), is_certain: !hidden.keys().any(|kind| decides(*kind)) })
     }

@@ -73,7 +73,7 @@ fn what_may_not_be_read_is_named_and_leaves_no_verdict() {
     apply(&server, "objects.yaml");
     let refused = why(&["--kubeconfig", text(&reader)]);
     let error = String::from_utf8(refused.stderr).unwrap();
-    assert!(refused.status.code() == Some(1) && error.contains("allow `list` of pods"), "{error}");
+    assert!(refused.status.code() == Some(2) && error.contains("allow `list` of pods"), "{error}");
 
     let allow = |name: &str, resources: &str| {
         server.kubectl(&["create", "clusterrole", name, "--verb=list", &format!("--resource={resources}")]);

@@ -18,8 +18,17 @@ fn the_demo_shows_windows_and_publishes_what_the_cluster_produced() {
     assert!(verdict.ends_with(", 0 differ"), "{verdict}");
     assert!(!verdict.contains(" 0 whole windows"), "{verdict}");
     assert!(text.contains("(Deployment)"), "the screen shows workloads: {text}");
+    let why = text.lines().find(|line| line.starts_with("  catchment why ")).expect("it says how to ask for the rule");
+    assert!(answer(why).lines().next().is_some_and(|line| line.ends_with(": deny")), "{why}\n{}", answer(why));
     assert_eq!(unknown_workloads(&dir.join("rows.jsonl")), Vec::<String>::new(), "every workload is known");
     assert!(dir.join("lake/flows").is_dir() && dir.join("catchment-demo.yaml").is_file());
+}
+
+/// What the command on a line of the screen prints.
+fn answer(line: &str) -> String {
+    let words = line.split_whitespace().skip(1).map(|word| word.trim_matches('\''));
+    let output = binary().args(words).output().expect("the binary starts");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// Ends of rows that are workloads and were not found.
