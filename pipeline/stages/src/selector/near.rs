@@ -90,10 +90,16 @@ fn decisive<'a>(parts: &'a [Expr], labels: &LabelMap, deciding: bool, found: &mu
 
 fn alike(a: &str, b: &str) -> bool {
     let begins = |long: &str, short: &str| short.len() >= FEW_LETTERS && long.starts_with(short);
-    a.eq_ignore_ascii_case(b)
-        || begins(a, b)
+    let slip = begins(a, b)
         || begins(b, a)
-        || (a.len().max(b.len()) > FEW_LETTERS && strsim::damerau_levenshtein(a, b) < FEW_LETTERS)
+        || (a.len().max(b.len()) > FEW_LETTERS && strsim::damerau_levenshtein(a, b) < FEW_LETTERS);
+    a.eq_ignore_ascii_case(b) || (slip && !numbered(a, b))
+}
+
+/// Whether two values are the same but for their numbers: `shop-1` and `shop-12` are two of a row, and neither a slip.
+fn numbered(a: &str, b: &str) -> bool {
+    let letters = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    letters(a) == letters(b)
 }
 
 /// Whether the same value under two keys is more than chance.

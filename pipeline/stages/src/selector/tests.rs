@@ -217,13 +217,16 @@ fn an_anchor_is_the_narrowest_label_that_must_be_there() {
 
 #[test]
 fn a_selector_that_misses_by_one_term_tells_which() {
-    let endpoint = labels(&[("app", "Web"), ("tier", "frontend"), ("name", "billing"), ("ready", "true")]);
+    let endpoint =
+        labels(&[("app", "Web"), ("tier", "frontend"), ("name", "billing"), ("ready", "true"), ("shard", "shop-12")]);
     for (text, missed) in [
         ("app == 'web' && tier == 'frontend'", vec![("app == \"web\"", Some("app=Web"))]),
         ("app == 'db' && tier == 'frontend'", vec![("app == \"db\"", None)]),
         ("tier == 'front'", vec![("tier == \"front\"", Some("tier=frontend"))]),
         ("tier == 'frontned'", vec![("tier == \"frontned\"", Some("tier=frontend"))]),
         ("app in {'x', 'web'}", vec![("app in {\"web\", \"x\"}", Some("app=Web"))]),
+        ("shard == 'shop-1'", vec![("shard == \"shop-1\"", None)]),
+        ("shard == 'shops-12'", vec![("shard == \"shops-12\"", Some("shard=shop-12"))]),
         ("service == 'billing'", vec![("service == \"billing\"", Some("name=billing"))]),
         ("pcns.team == 'billing'", vec![("pcns.team == \"billing\"", None)]),
         ("live == 'true'", vec![("live == \"true\"", None)]),
