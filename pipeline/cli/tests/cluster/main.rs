@@ -1,4 +1,5 @@
-//! `catchment why` against a real API server, through the real binary: the same answer as over what kubectl prints.
+//! The real binary against a real API server: `catchment why` answers as over what kubectl prints, and `catchment run` joins
+//! rows with what was planted.
 //!
 //! `CATCHMENT_TEST_CLUSTER` names the script that starts servers, `tools/cluster/server.sh`.
 
@@ -6,18 +7,25 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
+use self::process::binary;
 use self::server::Server;
 
+#[allow(dead_code, reason = "the tests without a cluster use all of it")]
+#[path = "../it/lab.rs"]
+mod lab;
+#[path = "../it/process.rs"]
+mod process;
 #[allow(dead_code, reason = "the connector's tests use all of it")]
 #[path = "../../../../connectors/kubernetes/tests/cluster/support/server.rs"]
 mod server;
+mod who;
 
 const ENDS: [&str; 2] = ["shop/web", "shop/db:5432"];
 
 fn why(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_catchment")).arg("why").args(ENDS).args(arguments).output().unwrap()
+    binary().arg("why").args(ENDS).args(arguments).output().unwrap()
 }
 
 fn answer(arguments: &[&str]) -> String {

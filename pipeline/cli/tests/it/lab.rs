@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::{Running, binary};
+use crate::process::{Running, binary};
 
 /// Long past anything a loaded machine needs; what is waited for is a number of windows, not time.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
