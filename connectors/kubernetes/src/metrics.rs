@@ -52,6 +52,10 @@ impl Metrics {
             drop(metrics.changes.get_or_create(&OfKind { kind, group }));
             drop(metrics.unreadable.get_or_create(&OfKind { kind, group }));
             drop(metrics.objects.get_or_create(&OfKind { kind, group }));
+            for what in STATES {
+                let pending = i64::from(what == STATES[0]);
+                metrics.coverage.get_or_create(&OfKindAnd { kind, group, what }).set(pending);
+            }
         }
         let requests = "Requests sent to the API server: `list`, `stream` (a watch that begins with a list), `watch`";
         registry.register("kubernetes_requests", requests, metrics.requests.clone());

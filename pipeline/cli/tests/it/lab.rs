@@ -17,8 +17,15 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
 
 /// A simulated collector two minutes of whose time are a second of ours, and its address.
 pub(crate) fn collector() -> (Running, String) {
+    collector_with(&["--speed", "120"])
+}
+
+/// One with further arguments.
+pub(crate) fn collector_with(further: &[&str]) -> (Running, String) {
     let mut child = binary()
-        .args(["simulate", "goldmane", "--listen", "127.0.0.1:0", "--flows-per-second", "20", "--speed", "120"])
+        .args(["simulate", "goldmane"])
+        .args(further)
+        .args(["--listen", "127.0.0.1:0", "--flows-per-second", "20"])
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binary starts");
