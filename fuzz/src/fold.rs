@@ -84,7 +84,8 @@ pub(crate) struct Folded {
 impl Folded {
     fn of(entries: &[Entry], workers: u64, limits: KeyLimits) -> Self {
         let stream = StreamId { cluster: "fuzz".into(), source: "fuzz".into() };
-        let settings = Settings { stream, log: LogId(1), window: WINDOW, partitions: vec![PARTITION], limits, enrichment: None };
+        let settings =
+            Settings { stream, log: LogId(1), window: WINDOW, partitions: vec![PARTITION], limits, enrichment: None };
         let mut folder = Folder::new(settings, &Resume::from_start(LogPosition(0)));
         let shards = (0..workers).map(|n| Shard::with_seeds(WINDOW, limits, [n * 7 + workers, n + 1])).collect();
         let mut workers = Counted { workers: InlineWorkers(shards), records: 0, still_open: 0 };
