@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use catchment_core::{Cursor, Domain, Epoch, Error, Result, Retry, Sink, StreamId, json};
 use catchment_schemas::Dataset;
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::{Registry, Unit};
@@ -52,16 +51,8 @@ impl From<DatasetName> for Dataset {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfDataset {
-    dataset: &'static str,
-}
-
-impl From<Dataset> for OfDataset {
-    fn from(dataset: Dataset) -> Self {
-        Self { dataset: dataset.name() }
-    }
-}
+/// The dataset of a counter.
+type DatasetLabel = [(&'static str, &'static str); 1];
 
 /// Writes rows as JSON objects, one a line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -92,16 +83,16 @@ pub struct JsonSink {
     config: SinkConfig,
     target: Target,
     durable: Option<Cursor>,
-    rows: Family<OfDataset, Counter>,
+    rows: Family<DatasetLabel, Counter>,
     written_bytes: Counter,
 }
 
 impl JsonSink {
     /// A sink that touches nothing until it is opened.
     pub fn new(config: SinkConfig, registry: &mut Registry) -> Self {
-        let (rows, written_bytes) = (Family::<OfDataset, Counter>::default(), Counter::default());
+        let (rows, written_bytes) = (Family::<DatasetLabel, Counter>::default(), Counter::default());
         for dataset in config.datasets.iter().copied().map(Dataset::from) {
-            let _ = rows.get_or_create_owned(&dataset.into());
+            let _ = rows.get_or_create_owned(&[("dataset", dataset.name())]);
         }
         registry.register("jsonl_rows", "Rows written as JSON lines", rows.clone());
         registry.register_with_unit("jsonl_written", "Bytes of JSON lines written", Unit::Bytes, written_bytes.clone());
@@ -131,7 +122,7 @@ impl JsonSink {
     fn count(&self, epoch: &Epoch, bytes: u64) {
         self.written_bytes.inc_by(bytes);
         for dataset in self.wanted() {
-            self.rows.get_or_create_owned(&dataset.into()).inc_by(epoch.rows_of(dataset) as u64);
+            self.rows.get_or_create_owned(&[("dataset", dataset.name())]).inc_by(epoch.rows_of(dataset) as u64);
         }
     }
 

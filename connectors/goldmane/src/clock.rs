@@ -66,8 +66,7 @@ impl Renewal {
 
 /// The wall clock of this machine.
 pub(crate) fn wall_clock() -> EventTime {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    EventTime(since.as_micros() as i64)
+    std::time::SystemTime::now().into()
 }
 
 #[cfg(test)]

@@ -1,17 +1,13 @@
 //! What the sink counts.
 
 use catchment_schemas::Dataset;
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 /// The dataset of a counter.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct DatasetLabel {
-    dataset: &'static str,
-}
+type DatasetLabel = [(&'static str, &'static str); 1];
 
 /// Counters of committed work; nothing is counted for an aborted transaction but its error.
 #[derive(Debug)]
@@ -42,7 +38,7 @@ impl Metrics {
             errors: Counter::default(),
         };
         for dataset in datasets {
-            let label = DatasetLabel { dataset: dataset.name() };
+            let label = [("dataset", dataset.name())];
             let _ = (metrics.rows.get_or_create_owned(&label), metrics.bytes.get_or_create_owned(&label));
         }
         registry.register("kafka_sink_rows", "Rows committed to Kafka", metrics.rows.clone());
@@ -68,8 +64,8 @@ impl Metrics {
         self.transactions.inc();
         self.seconds.observe(seconds);
         for (dataset, tally) in tallies {
-            self.rows.get_or_create(&DatasetLabel { dataset }).inc_by(tally.rows);
-            self.bytes.get_or_create(&DatasetLabel { dataset }).inc_by(tally.bytes);
+            self.rows.get_or_create(&[("dataset", dataset)]).inc_by(tally.rows);
+            self.bytes.get_or_create(&[("dataset", dataset)]).inc_by(tally.bytes);
         }
     }
 }

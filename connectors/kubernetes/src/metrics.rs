@@ -44,18 +44,14 @@ impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         // A counter that begins with what it counts hides that from every rate.
-        for kind in Kind::ALL {
-            let (kind, group) = (kind.plural(), kind.group());
+        for &kind in Kind::ALL {
             for what in REQUESTS {
-                drop(metrics.requests.get_or_create(&OfKindAnd { kind, group, what }));
+                drop(metrics.requests.get_or_create(&of_and(kind, what)));
             }
-            drop(metrics.changes.get_or_create(&OfKind { kind, group }));
-            drop(metrics.unreadable.get_or_create(&OfKind { kind, group }));
-            drop(metrics.objects.get_or_create(&OfKind { kind, group }));
-            for what in STATES {
-                let pending = i64::from(what == STATES[0]);
-                metrics.coverage.get_or_create(&OfKindAnd { kind, group, what }).set(pending);
-            }
+            drop(metrics.changes.get_or_create(&of(kind)));
+            drop(metrics.unreadable.get_or_create(&of(kind)));
+            drop(metrics.objects.get_or_create(&of(kind)));
+            metrics.coverage(kind, &Coverage::Pending);
         }
         let requests = "Requests sent to the API server: `list`, `stream` (a watch that begins with a list), `watch`";
         registry.register("kubernetes_requests", requests, metrics.requests.clone());
@@ -69,7 +65,7 @@ impl Metrics {
     }
 
     pub(crate) fn request(&self, kind: Kind, what: &'static str) {
-        self.requests.get_or_create(&OfKindAnd { kind: kind.plural(), group: kind.group(), what }).inc();
+        self.requests.get_or_create(&of_and(kind, what)).inc();
     }
 
     pub(crate) fn change(&self, kind: Kind, objects: usize) {
@@ -91,12 +87,15 @@ impl Metrics {
             Coverage::Absent => 5,
         };
         for (number, what) in STATES.into_iter().enumerate() {
-            let labels = OfKindAnd { kind: kind.plural(), group: kind.group(), what };
-            self.coverage.get_or_create(&labels).set(i64::from(number == state));
+            self.coverage.get_or_create(&of_and(kind, what)).set(i64::from(number == state));
         }
     }
 }
 
 const fn of(kind: Kind) -> OfKind {
     OfKind { kind: kind.plural(), group: kind.group() }
+}
+
+const fn of_and(kind: Kind, what: &'static str) -> OfKindAnd {
+    OfKindAnd { kind: kind.plural(), group: kind.group(), what }
 }

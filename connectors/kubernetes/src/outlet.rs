@@ -1,7 +1,7 @@
 //! Where all kinds tell their news, in one order.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use catchment_core::EventTime;
 use catchment_core::knowledge::News;
@@ -36,6 +36,5 @@ impl Outlet {
 }
 
 pub(crate) fn now() -> EventTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    EventTime(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    SystemTime::now().into()
 }

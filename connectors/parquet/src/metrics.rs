@@ -3,22 +3,19 @@
 use std::time::Duration;
 
 use catchment_schemas::Dataset;
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfDataset {
-    dataset: &'static str,
-}
+/// The dataset of a counter.
+type DatasetLabel = [(&'static str, &'static str); 1];
 
 /// Counters of one sink.
 pub(crate) struct Metrics {
-    rows: Family<OfDataset, Counter>,
-    bytes: Family<OfDataset, Counter>,
-    objects: Family<OfDataset, Counter>,
+    rows: Family<DatasetLabel, Counter>,
+    bytes: Family<DatasetLabel, Counter>,
+    objects: Family<DatasetLabel, Counter>,
     put_seconds: Histogram,
 }
 
@@ -32,7 +29,7 @@ impl Metrics {
             put_seconds: Histogram::new(exponential_buckets(0.01, 2.0, 12)),
         };
         for dataset in datasets {
-            let label = OfDataset { dataset: dataset.name() };
+            let label = [("dataset", dataset.name())];
             let _ = (metrics.rows.get_or_create_owned(&label), metrics.bytes.get_or_create_owned(&label));
             let _ = metrics.objects.get_or_create_owned(&label);
         }
@@ -47,7 +44,7 @@ impl Metrics {
 
     /// Counts an object that is durable now.
     pub(crate) fn durable(&self, dataset: Dataset, rows: usize, bytes: usize, took: Duration) {
-        let label = OfDataset { dataset: dataset.name() };
+        let label = [("dataset", dataset.name())];
         self.rows.get_or_create(&label).inc_by(rows as u64);
         self.bytes.get_or_create(&label).inc_by(bytes as u64);
         self.objects.get_or_create(&label).inc();

@@ -1,7 +1,7 @@
 //! `catchment check`: validate, connect to everything, say what was found. Starts nothing.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use catchment_core::{Error, EventTime, Period, Result};
 use catchment_runtime::pipeline::LogKind;
@@ -67,8 +67,8 @@ fn mebibytes(bytes: u64) -> f64 {
 
 /// By the clock of this machine, in whole seconds.
 fn age(time: EventTime) -> Period {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    Period::secs(now.saturating_sub(u64::try_from(time.secs()).unwrap_or_default()))
+    let now = EventTime::from(SystemTime::now()).secs();
+    Period::secs(u64::try_from(now.saturating_sub(time.secs().max(0))).unwrap_or_default())
 }
 
 /// Prints one line; returns how many failures it told of.

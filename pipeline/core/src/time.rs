@@ -1,6 +1,7 @@
 //! Event time: microseconds since the Unix epoch, UTC. No clock is read here.
 
 use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A moment of event time, in microseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -56,6 +57,14 @@ impl EventTime {
     }
 }
 
+/// A reading of a clock; what lies before 1970 counts as its first moment.
+impl From<SystemTime> for EventTime {
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+}
+
 impl fmt::Display for EventTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_rfc3339())
@@ -100,6 +109,13 @@ mod tests {
         assert_eq!(EventTime::parse_rfc3339("2026-01-01T01:01:15+01:00"), Some(t));
         assert_eq!(t.date_and_hour(), ("2026-01-01".to_owned(), 0));
         assert_eq!(EventTime(-1).align(1_000_000), EventTime(-1_000_000));
+    }
+
+    #[test]
+    fn a_clock_is_read_in_microseconds_and_never_before_1970() {
+        let since = std::time::Duration::from_millis(1_500);
+        assert_eq!(EventTime::from(UNIX_EPOCH + since), EventTime(1_500_000));
+        assert_eq!(EventTime::from(UNIX_EPOCH - since), EventTime(0));
     }
 
     #[test]

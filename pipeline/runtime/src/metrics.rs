@@ -4,28 +4,19 @@ use std::sync::atomic::AtomicU64;
 
 use catchment_core::Epoch;
 use catchment_schemas::Dataset;
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfDataset {
-    dataset: &'static str,
-}
-
-impl From<Dataset> for OfDataset {
-    fn from(dataset: Dataset) -> Self {
-        Self { dataset: dataset.name() }
-    }
-}
+/// The dataset of a counter.
+type DatasetLabel = [(&'static str, &'static str); 1];
 
 /// What one line counts.
 #[derive(Clone, Default)]
 pub struct LineMetrics {
     epochs: Counter,
-    rows: Family<OfDataset, Counter>,
+    rows: Family<DatasetLabel, Counter>,
     overflow: Counter,
     pub(crate) failures: Counter,
     pub(crate) watermark: Gauge,
@@ -65,7 +56,7 @@ impl LineMetrics {
     }
 
     fn rows_of(&self, dataset: Dataset) -> Counter {
-        self.rows.get_or_create_owned(&dataset.into())
+        self.rows.get_or_create_owned(&[("dataset", dataset.name())])
     }
 
     pub(crate) fn published(&self, epoch: &Epoch) {

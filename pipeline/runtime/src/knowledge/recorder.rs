@@ -1,7 +1,7 @@
 //! Takes in news of the cluster and settles time behind them.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use catchment_core::knowledge::{Change, Coverage, Key, Kind, News};
 use catchment_core::{EventTime, Result, Span};
@@ -75,7 +75,7 @@ impl Recorder {
                     }
                     self.take(std::mem::take(&mut batch)).await?;
                 }
-                _ = ticks.tick() => self.tick(now()).await?,
+                _ = ticks.tick() => self.tick(SystemTime::now().into()).await?,
             }
         }
     }
@@ -187,9 +187,4 @@ impl Recorder {
         self.seal.send_replace(up_to);
         Ok(())
     }
-}
-
-fn now() -> EventTime {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    EventTime(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
