@@ -19,7 +19,7 @@ pub fn field(column: &Column) -> Field {
 fn data_type(ty: ColumnType) -> DataType {
     match ty {
         ColumnType::Text => DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
-        ColumnType::FreeText => DataType::Utf8,
+        ColumnType::FreeText | ColumnType::Json => DataType::Utf8,
         ColumnType::Int => DataType::Int64,
         ColumnType::Float => DataType::Float64,
         ColumnType::Bool => DataType::Boolean,

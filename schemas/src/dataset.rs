@@ -19,6 +19,8 @@ pub enum Dataset {
     Rejects,
     /// Intervals known to be missing.
     Gaps,
+    /// What has become of a finding.
+    Findings,
 }
 
 /// The shapes flows come in; each can carry a different set of columns.
@@ -47,6 +49,8 @@ pub enum ColumnType {
     Time,
     /// A list of text.
     TextList,
+    /// An object whose members depend on the row: JSON text in Arrow.
+    Json,
     /// One nested record.
     Record(&'static [Column]),
     /// A list of nested records.
@@ -68,7 +72,7 @@ pub struct Column {
     pub absent_in: &'static [SourceKind],
 }
 
-use ColumnType::{Bool, Float, FreeText, Int, Record, RecordList, Text, TextList, Time};
+use ColumnType::{Bool, Float, FreeText, Int, Json, Record, RecordList, Text, TextList, Time};
 
 const fn required(name: &'static str, ty: ColumnType, doc: &'static str) -> Column {
     Column { name, ty, nullable: false, doc, absent_in: &[] }
@@ -352,9 +356,58 @@ const GAP: &[Column] = &[
     required("detail", FreeText, "What happened, in a sentence"),
 ];
 
+const FINDING: &[Column] = &[
+    required(
+        "finding_id",
+        FreeText,
+        "128-bit hash of kind, cluster and subject, hexadecimal: the same problem has the same id in every window and after every restart",
+    ),
+    required("kind", Text, "What kind of problem, such as policy.no-policy"),
+    required("family", Text, "policy, trust, asymmetry, private, zombie or health"),
+    required(
+        "status",
+        Text,
+        "opened, ongoing, resolved (something showed that it is over) or stale (nothing has shown it for a day)",
+    ),
+    required("severity", Text, "info, low, medium or high"),
+    required(
+        "confidence",
+        Text,
+        "certain (the flow itself), derived (joined with the cluster's state) or suspected (statistical)",
+    ),
+    required("muted", Bool, "Someone has asked in the configuration not to be told"),
+    optional("mute_reason", FreeText, "Why"),
+    optional("mute_until", Time, "Until when"),
+    required("first_seen", Time, "Start of the first window that showed it; kept where it comes back within a day"),
+    required("last_seen", Time, "End of the last window that showed it"),
+    required("windows_seen", Int, "Windows that showed it"),
+    required("reopen_count", Int, "How often it came back within a day after it had been resolved"),
+    optional(
+        "resolution_reason",
+        Text,
+        "fixed, subject_gone, quiet, rule_changed or source_lost; NULL while it is open",
+    ),
+    optional("namespace", Text, "Namespace of the subject; NULL where it is of the whole cluster"),
+    optional("owner", Text, "Owner or team of the subject, from the configured label keys"),
+    required("subject", Json, "What it is about; with kind and cluster the identity of the finding"),
+    required("impact", Json, "How much is affected: pods, connections, bytes, share of the destination's traffic"),
+    required(
+        "evidence",
+        Json,
+        "What shows it: windows, counters, policy chains, what changed just before, what could not be evaluated",
+    ),
+    required("title", FreeText, "The problem in one line"),
+    required("explanation", FreeText, "The problem in one paragraph"),
+    required("remediation", FreeText, "What to do"),
+    required("verify", FreeText, "A command that shows whether it is fixed"),
+    required("related", TextList, "finding_id of findings that belong to it"),
+    required("runbook", Text, "Page that explains the kind"),
+];
+
 impl Dataset {
     /// All datasets, in reading order.
-    pub const ALL: [Self; 5] = [Self::Flows, Self::Conversations, Self::Late, Self::Rejects, Self::Gaps];
+    pub const ALL: [Self; 6] =
+        [Self::Flows, Self::Conversations, Self::Late, Self::Rejects, Self::Gaps, Self::Findings];
 
     /// Folder name, and the middle of the topic name.
     pub const fn name(self) -> &'static str {
@@ -364,6 +417,7 @@ impl Dataset {
             Self::Late => "late",
             Self::Rejects => "rejects",
             Self::Gaps => "gaps",
+            Self::Findings => "findings",
         }
     }
 
@@ -381,6 +435,9 @@ impl Dataset {
             }
             Self::Rejects => "One row per record that could not be used, with its original bytes.",
             Self::Gaps => "One row per interval that is known to be missing or incomplete.",
+            Self::Findings => {
+                "One row per change of a finding: it opened, became worse or larger, went over or came back. The newest row of a finding_id tells how it stands."
+            }
         }
     }
 
@@ -422,6 +479,7 @@ impl Dataset {
             ],
             Self::Rejects => &[STREAM, LOG_IDENTITY, REJECT],
             Self::Gaps => &[STREAM, GAP],
+            Self::Findings => &[STREAM, WINDOW, FINDING],
         }
     }
 

@@ -46,6 +46,7 @@ fn value_schema(ty: ColumnType) -> Value {
         ColumnType::Bool => json!({ "type": "boolean" }),
         ColumnType::Time => json!({ "type": "string", "format": "date-time" }),
         ColumnType::TextList => json!({ "type": "array", "items": { "type": "string" } }),
+        ColumnType::Json => json!({ "type": "object" }),
         ColumnType::Record(members) => object(&members.iter().collect::<Vec<_>>()),
         ColumnType::RecordList(members) => {
             json!({ "type": "array", "items": object(&members.iter().collect::<Vec<_>>()) })

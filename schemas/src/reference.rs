@@ -63,6 +63,7 @@ const fn type_name(ty: ColumnType) -> &'static str {
         ColumnType::Bool => "boolean",
         ColumnType::Time => "time",
         ColumnType::TextList => "list of text",
+        ColumnType::Json => "object",
         ColumnType::Record(_) => "record",
         ColumnType::RecordList(_) => "list of records",
     }

@@ -4,8 +4,8 @@ use catchment_schemas::Dataset;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Conversation, EventTime, FlowRow, GapRow, IdentityState, LateRow, LogId, LogPosition, PartitionId, RejectRow, Span,
-    StreamId,
+    Conversation, EventTime, FindingId, FindingRow, FlowRow, GapRow, IdentityState, LateRow, LogId, LogPosition,
+    PartitionId, RejectRow, Span, StreamId,
 };
 
 /// The identity of an epoch: the log position that closed it, and a number within that position
@@ -58,6 +58,10 @@ pub struct Epoch {
     pub rejects: Vec<RejectRow>,
     /// What is known to be missing, in log order.
     pub gaps: Vec<GapRow>,
+    /// What has become of findings with the window, by their ids; nothing where nobody looks for them.
+    pub findings: Vec<FindingRow>,
+    /// Findings that have been over for long enough to be forgotten with the window, in order.
+    pub forgotten: Vec<FindingId>,
 }
 
 impl Epoch {
@@ -79,6 +83,7 @@ impl Epoch {
             Dataset::Late => self.late.len(),
             Dataset::Rejects => self.rejects.len(),
             Dataset::Gaps => self.gaps.len(),
+            Dataset::Findings => self.findings.len(),
         }
     }
 }

@@ -10,8 +10,8 @@ use catchment_schemas::goldmane::names;
 
 use crate::key::{Endpoint, PolicyHit, PolicyRef, Service};
 use crate::{
-    ClosedWindow, Conversation, Counters, Epoch, EventTime, FlowKey, FlowRow, GapRow, Half, LateRow, RejectRow, Span,
-    StreamId, Trace, View,
+    ClosedWindow, Conversation, Counters, Epoch, EventTime, FindingRow, FlowKey, FlowRow, GapRow, Half, LateRow,
+    RejectRow, Span, StreamId, Trace, View,
 };
 use crate::{IdentityState, Served, Who, identity::WHO_COLUMNS};
 
@@ -75,6 +75,13 @@ impl RowWriter {
         out.extend_from_slice(&self.tail);
     }
 
+    /// Appends a row of `findings`.
+    pub fn finding(&self, out: &mut Vec<u8>, row: &FindingRow) {
+        out.extend_from_slice(&self.head);
+        finding_members(out, row);
+        end_object(out);
+    }
+
     /// Appends a row of `late`.
     pub fn late(&self, out: &mut Vec<u8>, row: &LateRow) {
         out.extend_from_slice(&self.head);
@@ -124,7 +131,7 @@ impl RowWriter {
     }
 }
 
-/// Every row of an epoch in the order sinks publish it: flows, conversations, late, rejects, gaps.
+/// Every row of an epoch in the order sinks publish it: flows, conversations, findings, late, rejects, gaps.
 /// `emit` receives the dataset and one JSON object.
 pub fn for_each_row(epoch: &Epoch, mut emit: impl FnMut(catchment_schemas::Dataset, &[u8])) {
     use catchment_schemas::Dataset;
@@ -138,6 +145,7 @@ pub fn for_each_row(epoch: &Epoch, mut emit: impl FnMut(catchment_schemas::Datas
         let writer = RowWriter::for_window(&epoch.stream, window);
         window.flows.iter().for_each(|r| row(Dataset::Flows, &|out| writer.flow(out, r)));
         window.conversations.iter().for_each(|r| row(Dataset::Conversations, &|out| writer.conversation(out, r)));
+        epoch.findings.iter().for_each(|r| row(Dataset::Findings, &|out| writer.finding(out, r)));
     }
     let writer = RowWriter::for_side_doors(&epoch.stream);
     epoch.late.iter().for_each(|r| row(Dataset::Late, &|out| writer.late(out, r)));
@@ -200,6 +208,40 @@ pub fn served_members(served: &Served) -> Box<str> {
     text_member(&mut out, "dest_services_from", served.from.map(crate::ServicesFrom::as_str));
     optional_int_member(&mut out, "dest_ready_endpoints", served.ready_endpoints);
     into_json(out)
+}
+
+fn finding_members(out: &mut Vec<u8>, row: &FindingRow) {
+    text_member(out, "finding_id", Some(&row.id.to_string()));
+    text_member(out, "kind", Some(row.kind.name()));
+    text_member(out, "family", Some(row.kind.family().name()));
+    text_member(out, "status", Some(row.status.name()));
+    text_member(out, "severity", Some(row.severity.name()));
+    text_member(out, "confidence", Some(row.confidence.name()));
+    bool_member(out, "muted", row.mute.is_some());
+    text_member(out, "mute_reason", row.mute.as_ref().map(|mute| mute.reason.as_str()));
+    time_member(out, "mute_until", row.mute.as_ref().map(|mute| mute.until));
+    time_member(out, "first_seen", Some(row.first_seen));
+    time_member(out, "last_seen", Some(row.last_seen));
+    int_member(out, "windows_seen", row.windows_seen);
+    int_member(out, "reopen_count", row.reopen_count);
+    text_member(out, "resolution_reason", row.resolution.map(crate::Resolution::name));
+    text_member(out, "namespace", row.namespace.as_deref());
+    text_member(out, "owner", row.owner.as_deref());
+    for (name, object) in
+        [("subject", &row.subject.to_json().to_string()), ("impact", &row.impact), ("evidence", &row.evidence)]
+    {
+        member(out, name);
+        out.extend_from_slice(object.as_bytes());
+        out.push(b',');
+    }
+    text_member(out, "title", Some(&row.title));
+    text_member(out, "explanation", Some(&row.explanation));
+    text_member(out, "remediation", Some(&row.remediation));
+    text_member(out, "verify", Some(&row.verify));
+    member(out, "related");
+    list(out, &row.related, |out, id| serde_json::to_writer(out, &id.to_string()).expect("text serializes"));
+    out.push(b',');
+    text_member(out, "runbook", Some(&row.kind.runbook()));
 }
 
 fn identity_members(out: &mut Vec<u8>, row: &FlowRow) {

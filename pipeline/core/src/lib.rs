@@ -10,6 +10,7 @@ mod canonical;
 pub mod entry;
 pub mod epoch;
 pub mod error;
+pub mod finding;
 pub mod identity;
 pub mod json;
 pub mod key;
@@ -23,6 +24,9 @@ pub mod units;
 pub use entry::{Encoding, Entry, FlowsEntry, GapEntry, KnowledgeEntry, LogId, LogPosition, PartitionId, Purpose};
 pub use epoch::{ClosedWindow, Cursor, Epoch, EpochId, Floor};
 pub use error::{Domain, Error, Result, Retry};
+pub use finding::{
+    Confidence, Family, FindingId, FindingKind, FindingRow, Mute, Resolution, Severity, Status, Subject,
+};
 pub use identity::{AddressClass, Ends, Identity, IdentityFrom, IdentityState, Served, Services, ServicesFrom, Who};
 pub use key::{Endpoint, FlowKey, KeyRecord, Labels, PolicyHit, PolicyRef, Service, Trace, VerdictReason};
 pub use row::{

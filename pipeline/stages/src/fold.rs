@@ -270,6 +270,8 @@ impl Folder {
                 late: Vec::new(),
                 rejects: Vec::new(),
                 gaps: Vec::new(),
+                findings: Vec::new(),
+                forgotten: Vec::new(),
             }
         });
         let epochs = epochs.collect();
