@@ -355,6 +355,11 @@ impl Subject {
         })
     }
 
+    /// Whether it has all members of `other` with the same values.
+    pub fn contains(&self, other: &Self) -> bool {
+        other.0.iter().all(|member| self.0.contains(member))
+    }
+
     /// The subject as one text: equal texts, equal subjects.
     pub fn key(&self) -> String {
         let mut members: Vec<_> = self.0.iter().collect();

@@ -12,6 +12,7 @@
 //! ```
 
 mod conversation;
+pub mod detect;
 pub mod enrich;
 mod fold;
 mod json_flow;

@@ -1,0 +1,344 @@
+//! What rules see of a flow: its ends by the names of their workloads, and the whole of a conversation.
+
+use std::sync::Arc;
+
+use catchment_core::knowledge::LabelMap;
+use catchment_core::{
+    Conversation, Endpoint, Ends, FlowRow, Half, Identity, KeyRecord, Labels, Services, Subject, Symmetry, Who,
+};
+use catchment_schemas::goldmane::{Action, EndpointType, Reporter};
+
+use super::pairs::Pair;
+use super::view::View;
+
+/// One end of a flow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End<'a> {
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) who: &'a Who,
+}
+
+impl<'a> End<'a> {
+    fn new(endpoint: &'a Endpoint, identity: &'a Identity) -> Self {
+        Self { endpoint, who: &identity.who }
+    }
+
+    pub(crate) fn namespace(self) -> Option<&'a str> {
+        self.endpoint.namespace.as_deref()
+    }
+
+    /// The workload, so that a rollout changes nothing; for all else the name people read.
+    pub(crate) fn name(self) -> &'a str {
+        match &self.who.workload_name {
+            Some(name) => name,
+            None if self.is_workload() => workload_of(&self.endpoint.raw_name),
+            None => self.endpoint.name(),
+        }
+    }
+
+    pub(crate) fn is_workload(self) -> bool {
+        self.endpoint.kind == EndpointType::WorkloadEndpoint as i32
+    }
+
+    pub(crate) fn is_network_set(self) -> bool {
+        self.endpoint.kind == EndpointType::NetworkSet as i32
+    }
+
+    pub(crate) fn is_host(self) -> bool {
+        self.endpoint.kind == EndpointType::HostEndpoint as i32
+    }
+
+    pub(crate) fn is_private_network(self) -> bool {
+        self.endpoint.kind == EndpointType::Network as i32 && &*self.endpoint.raw_name == "pvt"
+    }
+
+    pub(crate) fn is_public_network(self) -> bool {
+        self.endpoint.kind == EndpointType::Network as i32 && &*self.endpoint.raw_name == "pub"
+    }
+
+    /// Accounts of all pods that may be meant; empty where none is known.
+    pub(crate) fn accounts(self) -> &'a [Arc<str>] {
+        self.who.service_accounts.as_deref().unwrap_or_default()
+    }
+
+    /// `namespace/name`, or the name alone.
+    pub(crate) fn title(self) -> String {
+        match self.namespace() {
+            Some(namespace) => format!("{namespace}/{}", self.name()),
+            None => self.name().to_owned(),
+        }
+    }
+}
+
+/// The workload behind the name a collector gives pods: without the star and the hash of a ReplicaSet before it.
+pub(crate) fn workload_of(raw: &str) -> &str {
+    let Some(prefix) = raw.strip_suffix('*') else { return raw };
+    let prefix = prefix.strip_suffix('-').unwrap_or(prefix);
+    match prefix.rsplit_once('-') {
+        Some((owner, hash)) if is_hash(hash) => owner,
+        _ => prefix,
+    }
+}
+
+/// Kubernetes writes hashes without vowels and without the digits 0, 1 and 3, so that no word comes up by chance.
+fn is_hash(text: &str) -> bool {
+    (5..=10).contains(&text.len()) && text.bytes().all(|b| b"bcdfghjklmnpqrstvwxz2456789".contains(&b))
+}
+
+/// A flow key with who stands at its ends: what a rule is asked about once, as long as it stays so.
+#[derive(Clone, Copy)]
+pub(crate) struct Facts<'a> {
+    pub(crate) key: &'a KeyRecord,
+    pub(crate) source: End<'a>,
+    pub(crate) dest: End<'a>,
+    pub(crate) source_labels: &'a Labels,
+    pub(crate) dest_labels: &'a Labels,
+    pub(crate) services: &'a Services,
+    pub(crate) view: &'a View<'a>,
+}
+
+impl<'a> Facts<'a> {
+    pub(crate) fn new(row: &'a FlowRow, view: &'a View<'a>) -> Self {
+        let ends = row.ends();
+        Self {
+            key: &row.key,
+            source: End::new(&row.key.key.source, &ends.source),
+            dest: End::new(&row.key.key.dest, &ends.dest),
+            source_labels: &row.source_labels,
+            dest_labels: &row.dest_labels,
+            services: row.services(),
+            view,
+        }
+    }
+
+    /// The ends of a conversation go by their names; all else is that of its first row.
+    pub(super) fn of_talk(talk: &'a Conversation, first: &'a FlowRow, view: &'a View<'a>) -> Self {
+        let ends = talk.ends();
+        Self {
+            source: End::new(&talk.key.key.source, &ends.source),
+            dest: End::new(&talk.key.key.dest, &ends.dest),
+            ..Self::new(first, view)
+        }
+    }
+
+    pub(crate) fn is_denied(&self) -> bool {
+        self.key.key.action == Action::Deny as i32
+    }
+
+    pub(crate) fn is_allowed(&self) -> bool {
+        self.key.key.action == Action::Allow as i32
+    }
+
+    /// Whether the policies of the source decided, for what it sends.
+    pub(crate) fn is_egress(&self) -> bool {
+        self.key.key.reporter == Reporter::Src as i32
+    }
+
+    /// The end whose policies decided.
+    pub(crate) fn governed(&self) -> End<'a> {
+        if self.is_egress() { self.source } else { self.dest }
+    }
+
+    /// `egress` or `ingress`, as the governed end sees it.
+    pub(crate) fn direction(&self) -> &'static str {
+        if self.is_egress() { "egress" } else { "ingress" }
+    }
+
+    /// Whether the destination is a backend that is worth guarding.
+    pub(crate) fn is_critical_dest(&self) -> bool {
+        let critical = &self.view.settings.critical;
+        self.dest.is_workload() && !critical.is_empty() && {
+            let labels = selectable(self.dest, self.dest_labels);
+            critical.iter().any(|rule| rule.selector.matches(&labels))
+        }
+    }
+
+    /// The pair as a subject.
+    pub(crate) fn pair(&self) -> Subject {
+        pair_subject(self.source, self.dest, self.key)
+    }
+}
+
+/// What selectors of the configuration match at an end: its labels, those of its namespace (`pcns.`), its accounts.
+pub(crate) fn selectable(end: End<'_>, labels: &Labels) -> LabelMap {
+    let split = |prefix: &str, label: &str| {
+        let (key, value) = label.split_once('=').unwrap_or((label, ""));
+        (format!("{prefix}{key}"), value.to_owned())
+    };
+    let of_namespace = end.who.namespace_labels.iter().flatten().map(|label| split("pcns.", label));
+    let mut map: LabelMap = labels.items.iter().map(|label| split("", label)).chain(of_namespace).collect();
+    map.extend(end.namespace().map(|namespace| ("projectcalico.org/namespace".to_owned(), namespace.to_owned())));
+    // Several accounts behind one name: none of them can be selected for sure.
+    if let [account] = end.accounts() {
+        map.insert("projectcalico.org/serviceaccount".to_owned(), account.to_string());
+    }
+    map
+}
+
+/// Source, destination, port and protocol as a subject.
+fn pair_subject(source: End<'_>, dest: End<'_>, key: &KeyRecord) -> Subject {
+    Subject::default()
+        .with("source_namespace", source.namespace())
+        .with("source", Some(source.name()))
+        .with("dest_namespace", dest.namespace())
+        .with("dest", Some(dest.name()))
+        .number("dest_port", key.key.dest_port)
+        .with("protocol", Some(&key.key.protocol))
+}
+
+/// What a conversation showed in its window, as bits, so that rules it says nothing to are not asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Signs(u16);
+
+impl Signs {
+    pub(crate) const NONE: Self = Self(0);
+    /// Requests, and no reply in this window and the one before.
+    pub(crate) const UNANSWERED: Self = Self(1);
+    /// Some side saw a reply in this window.
+    pub(crate) const REPLIED: Self = Self(1 << 1);
+    /// Some side denied packets.
+    pub(crate) const DENIED: Self = Self(1 << 2);
+    /// Some side allowed.
+    pub(crate) const ALLOWED: Self = Self(1 << 3);
+    /// The source's side allowed, the destination's denied packets.
+    pub(crate) const DENIED_AT_DESTINATION: Self = Self(1 << 4);
+    /// Connections are counted, and none began.
+    pub(crate) const NOTHING_STARTED: Self = Self(1 << 5);
+    /// Connections began.
+    pub(crate) const STARTED: Self = Self(1 << 6);
+    /// Nothing moved, while connections live.
+    pub(crate) const IDLE: Self = Self(1 << 7);
+    /// A reporter that should speak was silent.
+    pub(crate) const HALF_MISSING: Self = Self(1 << 8);
+    /// Packets move in one direction only, as each reporter sees it.
+    pub(crate) const ONE_WAY: Self = Self(1 << 9);
+    /// The destination's side saw replies that the source's side did not.
+    pub(crate) const REPLY_LOST: Self = Self(1 << 10);
+
+    /// The sign of a number below 16; those that mean nothing never show.
+    pub(super) const fn bit(number: usize) -> Self {
+        Self(1 << number)
+    }
+
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether any of `others` is among them.
+    pub(crate) const fn has(self, others: Self) -> bool {
+        self.0 & others.0 != 0
+    }
+
+    fn add(&mut self, sign: Self, shows: bool) {
+        self.0 |= if shows { sign.0 } else { 0 };
+    }
+
+    pub(super) fn of(talk: &Conversation) -> Self {
+        let mut signs = Self::NONE;
+        let (mut started, mut live, mut packets, mut counted) = (0, 0, 0, false);
+        let (mut replies, mut requests) = ([0u64; 2], [0u64; 2]);
+        let (mut allowed, mut denied) = ([false; 2], [false; 2]);
+        for half in &talk.halves {
+            let side = usize::from(half.reporter == Reporter::Dst as i32);
+            let seen = half.exchange();
+            replies[side] += seen.reply_packets;
+            requests[side] += seen.request_packets;
+            packets += seen.reply_packets + seen.request_packets;
+            allowed[side] |= half.action == Action::Allow as i32;
+            // A denial is told again and again without packets, long after the last one.
+            denied[side] |= half.action == Action::Deny as i32 && moved(half);
+            counted |= half.has_connections;
+            started += half.counters.started;
+            live += half.counters.live;
+        }
+        signs.add(Self::UNANSWERED, talk.symmetry == Symmetry::RequestOnly);
+        signs.add(Self::REPLIED, replies[0] + replies[1] > 0);
+        signs.add(Self::DENIED, denied[0] || denied[1]);
+        signs.add(Self::ALLOWED, allowed[0] || allowed[1]);
+        signs.add(Self::DENIED_AT_DESTINATION, allowed[0] && denied[1]);
+        signs.add(Self::NOTHING_STARTED, counted && started == 0);
+        signs.add(Self::STARTED, started > 0);
+        signs.add(Self::IDLE, packets == 0 && live > 0);
+        let halves = [0, 1].map(|side| allowed[side] || denied[side]);
+        signs.add(Self::HALF_MISSING, talk.expected_halves == Some(2) && !(halves[0] && halves[1]));
+        signs.add(Self::ONE_WAY, packets > 0 && (replies == [0; 2]) != (requests == [0; 2]));
+        signs.add(Self::REPLY_LOST, replies[1] > 0 && replies[0] == 0 && allowed[0]);
+        signs
+    }
+}
+
+fn moved(half: &Half) -> bool {
+    half.counters.packets_in + half.counters.packets_out > 0
+}
+
+/// Whether the row is evidence of a packet.
+pub(crate) fn has_packets(row: &FlowRow) -> bool {
+    row.counters.packets_in + row.counters.packets_out > 0
+}
+
+/// One conversation of a window with its rows of flows.
+#[derive(Clone, Copy)]
+pub(crate) struct Talk<'a> {
+    pub(crate) view: &'a View<'a>,
+    pub(crate) row: &'a Conversation,
+    /// Its rows of flows, never empty.
+    pub(crate) flows: &'a [FlowRow],
+    pub(crate) signs: Signs,
+    /// What is remembered of the pair from before this window.
+    pub(crate) pair: &'a Pair,
+}
+
+impl<'a> Talk<'a> {
+    fn ends(&self) -> &'a Ends {
+        self.row.ends()
+    }
+
+    pub(crate) fn source(&self) -> End<'a> {
+        End::new(&self.row.key.key.source, &self.ends().source)
+    }
+
+    pub(crate) fn dest(&self) -> End<'a> {
+        End::new(&self.row.key.key.dest, &self.ends().dest)
+    }
+
+    /// The pair as a subject.
+    pub(crate) fn subject(&self) -> Subject {
+        pair_subject(self.source(), self.dest(), &self.row.key)
+    }
+
+    pub(crate) fn port(&self) -> i64 {
+        self.row.key.key.dest_port
+    }
+
+    pub(crate) fn protocol(&self) -> &'a str {
+        &self.row.key.key.protocol
+    }
+
+    /// What a reporter said, verdicts together: connections that began, ended and live.
+    pub(crate) fn connections(&self, reporter: Reporter) -> [u64; 3] {
+        let halves = self.row.halves.iter().filter(|half| half.reporter == reporter as i32);
+        halves.fold([0; 3], |sum, half| {
+            let of = [half.counters.started, half.counters.completed, half.counters.live];
+            [0, 1, 2].map(|i| sum[i] + of[i])
+        })
+    }
+
+    /// The rows of the reporter and the verdict.
+    pub(crate) fn rows(&self, reporter: Reporter, action: Action) -> impl Iterator<Item = &'a FlowRow> {
+        let wanted = (reporter as i32, action as i32);
+        self.flows.iter().filter(move |row| (row.key.key.reporter, row.key.key.action) == wanted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_workload_is_named_without_star_and_hash() {
+        let names =
+            ["web-7d4b9c6f5-*", "web-7d4b9c6f5-x2x9p", "db-*", "db-0", "node-exporter-*", "job-28123456-*", "*"];
+        let workloads = names.map(workload_of);
+        assert_eq!(workloads, ["web", "web-7d4b9c6f5-x2x9p", "db", "db-0", "node-exporter", "job-28123456", ""]);
+    }
+}

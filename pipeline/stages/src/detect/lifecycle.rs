@@ -1,0 +1,388 @@
+//! What becomes of a finding: it opens, goes on, is over, comes back, is forgotten.
+//!
+//! A row is published where status, severity or order of magnitude change, not per window.
+
+use catchment_core::{EventTime, FindingId, FindingRow, Mute, Period, Resolution, Severity, Status, Subject};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::rule::{Story, Told};
+use super::sightings::{Sighting, Sightings, Tally};
+use super::view::View;
+
+/// Without a sign for so long a finding is stale; over for so long it is forgotten.
+const DAY: Period = Period::secs(24 * 3600);
+/// Findings of one cause that open within this time may fold.
+const FOLD: Period = Period::secs(300);
+/// Children that a finding names.
+const CHILDREN: usize = 50;
+
+/// A finding with what is remembered of it beyond its newest row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Finding {
+    /// As it was published last, or would have been.
+    pub(super) row: FindingRow,
+    /// What it folds into where many open at once.
+    pub(super) parent: Option<Subject>,
+    /// It stands in its parent's evidence and is not published itself.
+    folded: bool,
+    /// Connections, packets and bytes over all windows.
+    totals: [u64; 3],
+    /// When it was over; `None` while it is open.
+    over_at: Option<EventTime>,
+    /// Of a parent: when its last children opened.
+    openings: Vec<EventTime>,
+    /// Of a parent: the first children that folded.
+    children: Vec<(FindingId, Subject)>,
+    /// Of a parent: how many folded.
+    child_count: u64,
+    /// Of a parent: it has folded children and is published itself.
+    is_stated: bool,
+}
+
+impl Finding {
+    pub(super) const fn is_open(&self) -> bool {
+        self.row.status.is_open()
+    }
+
+    pub(super) const fn is_published(&self) -> bool {
+        !self.folded && self.is_stated
+    }
+
+    fn count(&mut self, tally: &Tally) {
+        let seen = [tally.started, tally.packets, tally.bytes];
+        for (total, seen) in self.totals.iter_mut().zip(seen) {
+            *total = total.saturating_add(seen);
+        }
+    }
+
+    /// The order of magnitude of what people count it by: connections, or packets where none begin.
+    const fn magnitude(&self) -> u32 {
+        let [started, packets, _] = self.totals;
+        let size = if started > 0 { started } else { packets };
+        match size.checked_ilog10() {
+            Some(magnitude) => magnitude + 1,
+            None => 0,
+        }
+    }
+}
+
+/// Tells the story of a finding.
+pub(super) type Teller<'a> = &'a dyn Fn(&Told<'_>) -> Story;
+
+/// What a window changes.
+#[derive(Default)]
+pub(super) struct Changes {
+    pub(super) rows: Vec<FindingRow>,
+    pub(super) forgotten: Vec<FindingId>,
+    /// Findings that did not open because too many are open.
+    pub(super) refused: u64,
+}
+
+/// The end of a window: what its sightings make of the findings.
+pub(super) struct Close<'a> {
+    pub(super) view: &'a View<'a>,
+    pub(super) tell: Teller<'a>,
+    /// Findings that are open.
+    pub(super) open: usize,
+    pub(super) out: Changes,
+}
+
+impl Close<'_> {
+    pub(super) fn run(&mut self, sightings: &mut Sightings) {
+        // Children first: what folds is counted for its parent.
+        let touched = std::mem::take(&mut sightings.touched);
+        for &number in &touched {
+            self.settle(sightings, number);
+        }
+        let parents = std::mem::take(&mut sightings.touched);
+        for number in parents {
+            self.settle(sightings, number);
+        }
+        self.age(sightings);
+        self.out.rows.sort_unstable_by_key(|row| row.id);
+        self.out.forgotten.sort_unstable();
+    }
+
+    fn settle(&mut self, sightings: &mut Sightings, number: u32) {
+        let seen = sightings.take(number);
+        let known = sightings.slot(number).finding.as_ref();
+        match (seen.holds, known.map(|finding| finding.is_open()), seen.over) {
+            (true, Some(true), _) => self.go_on(sightings, number, seen),
+            (true, ..) => self.open(sightings, number, seen),
+            (false, Some(true), Some(why)) => self.end(sightings, number, Status::Resolved, why),
+            _ => {}
+        }
+    }
+
+    fn open(&mut self, sightings: &mut Sightings, number: u32, seen: Sighting) {
+        if self.open >= self.view.settings.max_findings as usize {
+            self.out.refused += 1;
+            return;
+        }
+        self.open += 1;
+        let parent = sightings.slot(number).parent;
+        let folded = parent.is_some_and(|parent| self.fold(sightings, parent, number, &seen));
+        let parent = parent.map(|parent| sightings.slot(parent).subject.clone());
+        let slot = sightings.slot_mut(number);
+        let finding = match slot.finding.take() {
+            Some(mut back) => {
+                let is_first = back.row.windows_seen == 0;
+                back.row.reopen_count += u32::from(!is_first);
+                if is_first {
+                    back.row.first_seen = self.view.window.start;
+                }
+                back.row.status = Status::Opened;
+                back.row.resolution = None;
+                back.over_at = None;
+                back.folded = folded;
+                back.is_stated = true;
+                back
+            }
+            None => Box::new(self.blank(slot.id, slot.kind, slot.subject.clone(), parent, folded, true)),
+        };
+        slot.finding = Some(finding);
+        self.take_in(sightings, number, seen, true);
+    }
+
+    /// A finding that nothing is known of yet.
+    fn blank(
+        &self,
+        id: FindingId,
+        kind: catchment_core::FindingKind,
+        subject: Subject,
+        parent: Option<Subject>,
+        folded: bool,
+        is_stated: bool,
+    ) -> Finding {
+        let row = FindingRow {
+            id,
+            kind,
+            status: if is_stated { Status::Opened } else { Status::Stale },
+            severity: Severity::Info,
+            confidence: kind.confidence(),
+            mute: None,
+            first_seen: self.view.window.start,
+            last_seen: self.view.window.end,
+            windows_seen: 0,
+            reopen_count: 0,
+            resolution: None,
+            namespace: namespace_of(&subject).map(str::to_owned),
+            owner: None,
+            subject,
+            impact: "{}".to_owned(),
+            evidence: "{}".to_owned(),
+            title: String::new(),
+            explanation: String::new(),
+            remediation: String::new(),
+            verify: String::new(),
+            related: Vec::new(),
+        };
+        Finding {
+            row,
+            parent,
+            folded,
+            totals: [0; 3],
+            over_at: None,
+            openings: Vec::new(),
+            children: Vec::new(),
+            child_count: 0,
+            is_stated,
+        }
+    }
+
+    /// Notes that a child opens; returns whether it folds into its parent.
+    fn fold(&mut self, sightings: &mut Sightings, parent: u32, child: u32, seen: &Sighting) -> bool {
+        let now = self.view.window.end;
+        let (id, subject) = (sightings.slot(child).id, sightings.slot(child).subject.clone());
+        if sightings.slot(parent).finding.is_none() {
+            let slot = sightings.slot(parent);
+            let blank = self.blank(slot.id, slot.kind, slot.subject.clone(), None, false, false);
+            sightings.slot_mut(parent).finding = Some(Box::new(blank));
+        }
+        let finding = sightings.slot_mut(parent).finding.as_mut().expect("it was just put there");
+        finding.openings.retain(|opened| opened.plus(FOLD.micros()) > now);
+        finding.openings.push(now);
+        let folds = finding.is_stated && finding.is_open()
+            || finding.openings.len() > self.view.settings.thresholds.deny_fold as usize;
+        let surplus = finding.openings.len().saturating_sub(self.view.settings.thresholds.deny_fold as usize + 1);
+        finding.openings.drain(..surplus);
+        if folds {
+            finding.child_count += 1;
+            if finding.children.len() < CHILDREN {
+                finding.children.push((id, subject));
+            }
+            hold_parent(sightings, parent, seen);
+        }
+        folds
+    }
+
+    fn go_on(&mut self, sightings: &mut Sightings, number: u32, seen: Sighting) {
+        let slot = sightings.slot(number);
+        if slot.finding.as_ref().is_some_and(|finding| finding.folded)
+            && let Some(parent) = slot.parent
+        {
+            hold_parent(sightings, parent, &seen);
+        }
+        self.take_in(sightings, number, seen, false);
+    }
+
+    /// Adds what a window showed, and publishes the finding if that is worth a row.
+    fn take_in(&mut self, sightings: &mut Sightings, number: u32, seen: Sighting, opens: bool) {
+        let slot = sightings.slot_mut(number);
+        let owner = slot.owner.clone();
+        let finding = slot.finding.as_mut().expect("who is taken in has a finding");
+        let (magnitude, severity) = (finding.magnitude(), finding.row.severity);
+        finding.count(&seen.tally);
+        finding.row.windows_seen += 1;
+        finding.row.last_seen = self.view.window.end;
+        finding.row.confidence = seen.confidence;
+        // Within its life a finding only becomes worse: one that wavers would be told at every turn.
+        let judged = self.severity(finding, seen.severity);
+        finding.row.severity = if opens { judged } else { judged.max(severity) };
+        finding.row.owner = owner;
+        if !opens && finding.row.severity == severity && finding.magnitude() == magnitude {
+            return;
+        }
+        finding.row.status = if opens { Status::Opened } else { Status::Ongoing };
+        if !finding.is_published() {
+            return;
+        }
+        self.tell(finding, &seen);
+        self.out.rows.push(finding.row.clone());
+    }
+
+    /// The severity as configured: of the kind where that is set, and not above low in namespaces of the platform.
+    fn severity(&self, finding: &Finding, judged: Severity) -> Severity {
+        let settings = self.view.settings;
+        let severity = settings.severities.get(&finding.row.kind).copied().unwrap_or(judged);
+        let is_capped = finding.row.namespace.as_deref().is_some_and(|namespace| settings.is_capped(namespace));
+        if is_capped { severity.min(Severity::Low) } else { severity }
+    }
+
+    fn tell(&self, finding: &mut Finding, seen: &Sighting) {
+        let Finding { row, children, child_count, totals, .. } = finding;
+        let told = Told {
+            kind: row.kind,
+            subject: &row.subject,
+            tally: &seen.tally,
+            details: &seen.details,
+            children,
+            child_count: *child_count,
+            view: self.view,
+        };
+        let story = (self.tell)(&told);
+        row.impact = impact(totals, story.impact);
+        row.evidence = evidence(&told, story.evidence);
+        row.title = story.title;
+        row.explanation = story.explanation;
+        row.remediation = story.remediation;
+        row.verify = story.verify;
+        row.related = children.iter().map(|(id, _)| *id).collect();
+        row.mute = mute(row, self.view);
+    }
+
+    fn end(&mut self, sightings: &mut Sightings, number: u32, status: Status, why: Resolution) {
+        let finding = sightings.slot_mut(number).finding.as_mut().expect("what ends has begun");
+        finding.row.status = status;
+        finding.row.resolution = Some(why);
+        finding.over_at = Some(self.view.window.end);
+        self.open = self.open.saturating_sub(1);
+        if finding.is_published() {
+            self.out.rows.push(finding.row.clone());
+        }
+    }
+
+    /// What nothing has shown for a day is stale; what has been over for a day is forgotten.
+    fn age(&mut self, sightings: &mut Sightings) {
+        let horizon = self.view.window.end.plus(-DAY.micros());
+        for number in 0..sightings.slots.len() as u32 {
+            let Some(finding) = sightings.slots[number as usize].as_ref().and_then(|slot| slot.finding.as_ref()) else {
+                continue;
+            };
+            if finding.over_at.is_some_and(|over| over <= horizon) || is_idle_parent(finding, horizon) {
+                let was_published = finding.is_published();
+                let slot = sightings.slot_mut(number);
+                slot.finding = None;
+                self.out.forgotten.extend(was_published.then_some(slot.id));
+            } else if finding.is_open() && finding.row.last_seen <= horizon {
+                self.end(sightings, number, Status::Stale, Resolution::Quiet);
+            }
+        }
+    }
+}
+
+/// A parent that never had to be stated and whose children opened long ago.
+fn is_idle_parent(finding: &Finding, horizon: EventTime) -> bool {
+    !finding.is_stated && finding.openings.iter().all(|opened| *opened <= horizon)
+}
+
+/// What a folded child shows is shown of its parent.
+fn hold_parent(sightings: &mut Sightings, parent: u32, seen: &Sighting) {
+    let now = &mut sightings.touch(parent).now;
+    now.holds = true;
+    now.severity = now.severity.max(seen.severity);
+    now.confidence = now.confidence.max(seen.confidence);
+    let (tally, child) = (&mut now.tally, &seen.tally);
+    tally.rows += child.rows;
+    tally.started += child.started;
+    tally.live += child.live;
+    tally.packets += child.packets;
+    tally.bytes += child.bytes;
+    if tally.sample.is_empty() {
+        tally.sample.clone_from(&child.sample);
+    }
+}
+
+/// The namespace a finding belongs to: of the subject itself, or of the end that is reached.
+fn namespace_of(subject: &Subject) -> Option<&str> {
+    let members = ["namespace", "dest_namespace", "source_namespace"];
+    members
+        .into_iter()
+        .find_map(|member| subject.get(member))
+        .or_else(|| Some(subject.get("policy")?.split_once('/')?.0))
+}
+
+fn mute(row: &FindingRow, view: &View<'_>) -> Option<Mute> {
+    let matching = view.settings.mutes.iter().filter(|rule| rule.until > view.window.start);
+    let mut matching = matching.filter(|rule| rule.matches(row.id, row.kind, row.namespace.as_deref()));
+    matching.next().map(|rule| Mute { reason: rule.reason.clone(), until: rule.until })
+}
+
+fn impact(totals: &[u64; 3], further: Map<String, Value>) -> String {
+    let mut impact = Map::new();
+    for (name, value) in ["connections", "packets", "bytes"].into_iter().zip(totals) {
+        impact.insert(name.to_owned(), (*value).into());
+    }
+    impact.extend(further);
+    Value::from(impact).to_string()
+}
+
+fn evidence(told: &Told<'_>, further: Map<String, Value>) -> String {
+    let (view, tally) = (told.view, told.tally);
+    let mut evidence = Map::new();
+    evidence.insert("window".to_owned(), json!([view.window.start.to_rfc3339(), view.window.end.to_rfc3339()]));
+    evidence.insert("coverage".to_owned(), view.coverage.into());
+    if tally.rows > 0 {
+        let counted = json!({"rows": tally.rows, "connections": tally.started, "live": tally.live,
+            "packets": tally.packets, "bytes": tally.bytes});
+        evidence.insert("counted".to_owned(), counted);
+        let flows = tally.sample.iter().map(|(key, counters)| super::story::flow(key, counters)).collect();
+        evidence.insert("flows".to_owned(), Value::Array(flows));
+    }
+    if told.child_count > 0 {
+        let children = told
+            .children
+            .iter()
+            .map(|(id, subject)| json!({"finding_id": id.to_string(), "subject": subject.to_json()}));
+        evidence.insert("children".to_owned(), children.collect());
+        evidence.insert("child_count".to_owned(), told.child_count.into());
+    }
+    evidence.extend(told.details.clone());
+    evidence.extend(further);
+    Value::from(evidence).to_string()
+}
+
+#[cfg(test)]
+#[path = "lifecycle_tests.rs"]
+mod tests;

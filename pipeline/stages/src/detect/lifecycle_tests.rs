@@ -1,0 +1,132 @@
+use catchment_core::{FindingKind, FindingRow, Resolution, Severity, Status};
+use proptest::prelude::*;
+
+use super::super::testing::{Flow, Scene, end_of_tier, flow, profile, rule};
+use super::super::{MuteRule, NamePattern, Settings};
+
+fn unpoliced() -> Flow {
+    flow("shop/api", "shop/web:80").dst().trace([profile("shop")])
+}
+
+fn policed() -> Flow {
+    flow("shop/api", "shop/web:80").dst().trace([rule("shop/web", "default", 0)])
+}
+
+fn statuses(rows: &[FindingRow]) -> Vec<Status> {
+    rows.iter().map(|row| row.status).collect()
+}
+
+#[test]
+fn what_goes_on_is_published_by_order_of_magnitude() {
+    let mut scene = Scene::new();
+    let rows: Vec<_> = (0..120).flat_map(|_| scene.window([unpoliced()])).collect();
+    assert_eq!(statuses(&rows), [Status::Opened, Status::Ongoing, Status::Ongoing]);
+    assert_eq!(rows.iter().map(|row| row.windows_seen).collect::<Vec<_>>(), [1, 10, 100]);
+}
+
+#[test]
+fn without_a_sign_it_is_stale_after_a_day_and_forgotten_after_another() {
+    let mut scene = Scene::new();
+    let opened = scene.window([unpoliced()]);
+    scene.skip_minutes(24 * 60 - 1);
+    let stale = scene.quiet(1);
+    assert_eq!(statuses(&stale), [Status::Stale]);
+    assert_eq!(stale[0].resolution, Some(Resolution::Quiet));
+    scene.skip_minutes(24 * 60 - 1);
+    let epoch = scene.epoch([]);
+    assert_eq!((epoch.findings, epoch.forgotten), (Vec::new(), vec![opened[0].id]));
+    let again = scene.window([unpoliced()]);
+    assert_eq!((again[0].id, again[0].reopen_count), (opened[0].id, 0));
+    assert!(again[0].first_seen > opened[0].first_seen);
+}
+
+#[test]
+fn what_comes_back_within_a_day_keeps_when_it_was_first_seen() {
+    let mut scene = Scene::new();
+    let opened = scene.window([unpoliced()]);
+    let over = scene.window([policed()]);
+    assert_eq!((over[0].status, over[0].resolution), (Status::Resolved, Some(Resolution::Fixed)));
+    scene.skip_minutes(60);
+    let back = scene.window([unpoliced()]);
+    assert_eq!((back[0].reopen_count, back[0].first_seen), (1, opened[0].first_seen));
+    assert_eq!(back[0].resolution, None);
+}
+
+#[test]
+fn a_mute_is_a_flag_that_ends_and_nothing_is_kept_back() {
+    let mute = MuteRule {
+        finding_id: None,
+        kind: Some(FindingKind::NoPolicy),
+        namespace: Some(NamePattern("shop".to_owned())),
+        reason: "known until the move".to_owned(),
+        until: catchment_core::EventTime::MAX,
+    };
+    let mut scene = Scene::with(Settings { mutes: vec![mute], ..Settings::default() });
+    let told = scene.window([unpoliced(), flow("shop/api", "pay/web:80").dst().trace([profile("pay")])]);
+    let muted: Vec<_> = told.iter().map(|row| (row.namespace.as_deref(), row.mute.is_some())).collect();
+    assert!(muted.contains(&(Some("shop"), true)) && muted.contains(&(Some("pay"), false)), "{muted:?}");
+}
+
+#[test]
+fn severities_are_set_by_kind_and_capped_for_the_platform() {
+    let severities = [(FindingKind::NoPolicy, Severity::High)].into();
+    let mut scene = Scene::with(Settings { severities, ..Settings::default() });
+    let platform = flow("shop/api", "kube-system/dns:53").dst().trace([profile("kube-system")]);
+    let told = scene.window([unpoliced(), platform]);
+    let told: Vec<_> = told.iter().map(|row| (row.namespace.as_deref(), row.severity)).collect();
+    assert!(told.contains(&(Some("shop"), Severity::High)), "{told:?}");
+    assert!(told.contains(&(Some("kube-system"), Severity::Low)), "{told:?}");
+}
+
+#[test]
+fn no_more_findings_open_than_are_allowed() {
+    let mut scene = Scene::with(Settings { max_findings: 3, ..Settings::default() });
+    let many: Vec<_> =
+        (0..10).map(|n| flow("shop/api", &format!("shop/w{n}:80")).dst().trace([profile("shop")])).collect();
+    assert_eq!(scene.window(many.clone()).len(), 3);
+    assert_eq!((scene.detector().effort().open, scene.detector().effort().refused), (3, 7));
+    scene.skip_minutes(24 * 60);
+    assert_eq!(statuses(&scene.window([])), [Status::Stale; 3]);
+    assert_eq!(scene.window(many).len(), 3, "who went made room");
+}
+
+#[test]
+fn a_kind_that_is_disabled_is_not_told() {
+    let mut scene = Scene::with(Settings { disabled: [FindingKind::NoPolicy].into(), ..Settings::default() });
+    assert_eq!(scene.window([unpoliced()]), []);
+}
+
+/// What may happen in a window, by number.
+fn draw(what: u8) -> Vec<Flow> {
+    let denied =
+        |n: u8| flow(&format!("shop/job{n}"), "shop/db:5432").dst().deny().trace([end_of_tier("default", "shop/db")]);
+    let silent = || flow("shop/web", "shop/mail:25").packets(8, 0).connections(2, 0, 1);
+    match what {
+        0 => vec![unpoliced()],
+        1 => vec![policed()],
+        2 => (0..8).map(denied).collect(),
+        3 => vec![silent(), denied(1)],
+        4 => vec![silent().packets(8, 8), flow("shop/job1", "shop/db:5432").dst()],
+        5 => vec![silent(), unpoliced(), denied(3)],
+        _ => Vec::new(),
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_restart_at_any_window_changes_nothing(days in prop::collection::vec((0u8..8, 0i64..900), 1..40), at in 0usize..40) {
+        let mut without = Scene::new();
+        let mut with = Scene::new();
+        for (number, (what, pause)) in days.into_iter().enumerate() {
+            if number == at {
+                with.restart();
+            }
+            let (a, b) = (without.epoch(draw(what)), with.epoch(draw(what)));
+            prop_assert_eq!(a.findings, b.findings);
+            prop_assert_eq!(a.forgotten, b.forgotten);
+            let pause = if pause > 880 { pause * 2 } else { 0 };
+            without.skip_minutes(pause);
+            with.skip_minutes(pause);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Findings: what closed windows show of trouble.
+//!
+//! A [`Detector`] sees the epochs of one stream in order and adds what has become of findings. It is a function of the
+//! log: it looks at no clock, and what it remembers from window to window can be saved and taken back at any epoch
+//! without a difference in what comes later.
+//!
+//! ```text
+//! window ── rows of flows ───> cases, kept per key ─┐
+//!        ── conversations ───> rules that wake up ──┼─> sightings, per subject ─> lifecycle ─> rows of findings
+//!        ── end of window ───> rules that add up ───┘
+//! ```
+//!
+//! A rule is one file in `rules/`, which says what it sees and how it is told. Nearly all rows of a window are ordinary
+//! and were there the window before, so what a rule says of a key is kept with the key, and a conversation wakes only
+//! rules that its signs concern.
+
+mod config;
+mod facts;
+mod lifecycle;
+mod memory;
+mod pairs;
+mod rule;
+mod rules;
+mod seats;
+mod sightings;
+mod story;
+#[cfg(test)]
+mod testing;
+mod view;
+
+use std::sync::Arc;
+
+use catchment_core::{ClosedWindow, Epoch, FindingKind, FindingRow};
+
+pub use config::{
+    Boundary, Environments, ExpectedAccounts, ForbiddenEdge, IsolatedNamespace, LabelRule, MuteRule, NamePattern,
+    Settings, Thresholds,
+};
+use facts::{Signs, Talk};
+use lifecycle::Close;
+pub use memory::MemoryError;
+use pairs::Pairs;
+use rule::{Rule, Told};
+use seats::Seats;
+use sightings::Sightings;
+use view::View;
+
+/// Windows between two looks for what can be forgotten.
+const FORGET_EVERY: u64 = 10;
+
+/// Which rule states which kind, and which rules a sign wakes.
+struct Directory {
+    /// By kind, the number of the rule.
+    rule_of: [Option<u8>; FindingKind::ALL.len()],
+    /// Kinds, as bits, whose rules want to refute what they stated.
+    refuted: u64,
+    /// By sign, the rules that it wakes, as bits.
+    woken: [u64; 16],
+}
+
+impl Directory {
+    fn of(rules: &[Box<dyn Rule>]) -> Self {
+        let mut directory = Self { rule_of: [None; FindingKind::ALL.len()], refuted: 0, woken: [0; 16] };
+        for (number, rule) in rules.iter().enumerate() {
+            for kind in rule.kinds() {
+                directory.rule_of[*kind as usize] = Some(number as u8);
+                directory.refuted |= u64::from(rule.refutes()) << *kind as u8;
+            }
+            for (sign, woken) in directory.woken.iter_mut().enumerate() {
+                *woken |= u64::from(rule.wakes().has(Signs::bit(sign))) << number;
+            }
+        }
+        directory
+    }
+
+    /// Rules that these signs wake, as bits.
+    fn woken(&self, signs: Signs) -> u64 {
+        let shown = self.woken.iter().enumerate().filter(|(sign, _)| signs.has(Signs::bit(*sign)));
+        shown.fold(0, |rules, (_, woken)| rules | woken)
+    }
+
+    /// Rules that want to refute what was stated of these kinds, as bits.
+    fn refuting(&self, kinds: u64) -> u64 {
+        bits(kinds & self.refuted).filter_map(|kind| self.rule_of[kind]).fold(0, |rules, rule| rules | 1 << rule)
+    }
+}
+
+/// The places of the bits that are set, the lowest first.
+fn bits(mut set: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let lowest = set.trailing_zeros();
+        set &= set.checked_sub(1)?;
+        Some(lowest as usize)
+    })
+}
+
+/// How much a detector remembers, and what it could not do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effort {
+    /// Findings that are open.
+    pub open: usize,
+    /// Subjects that are looked at.
+    pub subjects: usize,
+    /// Pairs that are remembered.
+    pub pairs: usize,
+    /// Findings that did not open because too many were.
+    pub refused: u64,
+}
+
+/// Looks for trouble in the windows of one stream, in the order they close.
+pub struct Detector {
+    settings: Arc<Settings>,
+    cluster: Arc<str>,
+    rules: Vec<Box<dyn Rule>>,
+    directory: Directory,
+    seats: Seats,
+    sightings: Sightings,
+    pairs: Pairs,
+    open: usize,
+    windows: u64,
+    refused: u64,
+}
+
+impl Detector {
+    /// Remembers nothing yet.
+    pub fn new(settings: Arc<Settings>, cluster: &str) -> Self {
+        let rules = rules::all(&settings);
+        let cluster: Arc<str> = cluster.into();
+        Self {
+            directory: Directory::of(&rules),
+            settings,
+            rules,
+            seats: Seats::default(),
+            sightings: Sightings::new(cluster.clone()),
+            cluster,
+            pairs: Pairs::default(),
+            open: 0,
+            windows: 0,
+            refused: 0,
+        }
+    }
+
+    /// Looks at the window of an epoch, if it has one, and adds what has become of findings.
+    pub fn observe(&mut self, epoch: &mut Epoch) {
+        let Some(window) = &epoch.window else { return };
+        let (settings, cluster) = (self.settings.clone(), self.cluster.clone());
+        let view = View::new(window, &cluster, &settings);
+        self.sightings.begin(window.span.end);
+        self.seats.take(window, &view, &self.rules, &mut self.sightings);
+        self.hear(window, &view);
+        for rule in &mut self.rules {
+            rule.close(&view, &mut self.sightings);
+        }
+        let rules = (&self.rules, &self.directory);
+        let tell = |told: &Told<'_>| {
+            let rule = rules.1.rule_of[told.kind as usize].expect("only kinds of rules are stated");
+            rules.0[usize::from(rule)].story(told)
+        };
+        let mut close = Close { view: &view, tell: &tell, open: self.open, out: lifecycle::Changes::default() };
+        close.run(&mut self.sightings);
+        let (open, changes) = (close.open, close.out);
+        self.open = open;
+        self.refused += changes.refused;
+        (epoch.findings, epoch.forgotten) = (changes.rows, changes.forgotten);
+        self.forget(view.window.end);
+    }
+
+    /// Goes through the conversations of a window.
+    fn hear(&mut self, window: &ClosedWindow, view: &View<'_>) {
+        let mut at = 0;
+        let talks = &window.conversations;
+        for (place, row) in talks.iter().enumerate() {
+            while !Arc::ptr_eq(&window.flows[at].key, &row.key) {
+                at += 1;
+            }
+            let next = talks.get(place + 1).map(|next| &next.key);
+            let first = at;
+            at = end_of(window, first, next);
+            let flows = &window.flows[first..at];
+            let seat = self.seats.talk(row, &flows[0], view, &self.rules, &mut self.pairs);
+            let signs = Signs::of(row);
+            let Some(number) = seat.pair else { continue };
+            let stated = self.seats.stated(first..at);
+            let pair = self.pairs.get(number);
+            let due = seat.listeners & self.directory.woken(signs) | self.directory.refuting(pair.stated() | stated);
+            for rule in bits(due) {
+                let talk = Talk { view, row, flows, signs, pair: self.pairs.get(number) };
+                self.rules[rule].talk(&talk, &mut self.sightings);
+            }
+            let stated = stated | self.sightings.take_stated();
+            let pair = self.pairs.get_mut(number);
+            pair.state(stated);
+            pair.learn(row, signs, window.span.end);
+        }
+    }
+
+    fn forget(&mut self, now: catchment_core::EventTime) {
+        self.windows += 1;
+        if self.windows.is_multiple_of(FORGET_EVERY) {
+            self.pairs.age(now);
+            self.sightings.forget_unused(self.seats.slots());
+        }
+    }
+
+    /// The newest rows of the findings that are open, in the order of their ids.
+    pub fn open_findings(&self) -> Vec<&FindingRow> {
+        let findings = self.sightings.slots.iter().flatten().filter_map(|slot| slot.finding.as_ref());
+        let mut open: Vec<_> = findings.filter(|f| f.is_open() && f.is_published()).map(|f| &f.row).collect();
+        open.sort_unstable_by_key(|row| row.id);
+        open
+    }
+
+    /// How much it remembers.
+    pub fn effort(&self) -> Effort {
+        Effort { open: self.open, subjects: self.sightings.len(), pairs: self.pairs.len(), refused: self.refused }
+    }
+
+    /// By kind, in how many cases windows could not show whether it holds.
+    pub fn not_evaluable(&self) -> impl Iterator<Item = (FindingKind, u64)> {
+        FindingKind::ALL.iter().copied().zip(self.sightings.not_evaluable)
+    }
+}
+
+/// The end of the rows of a conversation: the next one's first row, or rows that belong to none.
+fn end_of(window: &ClosedWindow, first: usize, next: Option<&Arc<catchment_core::KeyRecord>>) -> usize {
+    let key = &window.flows[first].key;
+    let rest = &window.flows[first + 1..];
+    let of_next = |row: &catchment_core::FlowRow| next.is_some_and(|next| Arc::ptr_eq(&row.key, next));
+    let ends = |row: &catchment_core::FlowRow| of_next(row) || next.is_none() && !row.key.same_conversation(key);
+    first + 1 + rest.iter().position(|row| ends(row) || row.key.is_overflow()).unwrap_or(rest.len())
+}

@@ -1,0 +1,173 @@
+//! What a rule is: it says which flows show a problem, about what, and tells the story of one that is to be published.
+
+use catchment_core::{Confidence, FindingId, FindingKind, Severity, Subject};
+use serde_json::{Map, Value};
+
+use super::facts::{Facts, Signs, Talk};
+use super::sightings::{Sightings, Tally};
+use super::view::View;
+
+/// A rule sees flows in three ways, and uses those it needs:
+///
+/// - [`Rule::case`] is asked once per flow key and identity. What it returns holds (or is refuted) in every window in
+///   which the key counts something; this costs next to nothing per row.
+/// - [`Rule::talk`] is asked for conversations that show one of the signs of [`Rule::wakes`] and that
+///   [`Rule::listens`] to, and for pairs about which a finding was once stated, so that it can be refuted.
+/// - [`Rule::close`] is asked once per window, behind all rows.
+///
+/// A rule may keep what it needs over windows; then it saves and restores it.
+pub(crate) trait Rule: Send {
+    /// The kinds it states.
+    fn kinds(&self) -> &'static [FindingKind];
+
+    /// What every counting row of this key shows.
+    fn case(&self, _key: &Facts<'_>) -> Option<Case> {
+        None
+    }
+
+    /// Whether conversations of this key may concern it.
+    fn listens(&self, _key: &Facts<'_>) -> bool {
+        false
+    }
+
+    /// Signs of a conversation that concern it.
+    fn wakes(&self) -> Signs {
+        Signs::NONE
+    }
+
+    /// Whether it wants conversations of pairs about which it once stated something, whatever their signs.
+    fn refutes(&self) -> bool {
+        false
+    }
+
+    /// A conversation that concerns it.
+    fn talk(&mut self, _talk: &Talk<'_>, _out: &mut Sightings) {}
+
+    /// The end of a window.
+    fn close(&mut self, _view: &View<'_>, _out: &mut Sightings) {}
+
+    /// What is told of a finding.
+    fn story(&self, told: &Told<'_>) -> Story;
+
+    /// What it remembers; `None` where it remembers nothing.
+    fn save(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Takes back what [`Rule::save`] gave. What cannot be read is an error in a few words.
+    fn restore(&mut self, _saved: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A problem with its subject, as one window shows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(super) kind: FindingKind,
+    pub(super) subject: Subject,
+    pub(super) severity: Severity,
+    pub(super) confidence: Confidence,
+    pub(super) owner: Option<String>,
+    /// Whether it is shown, or its contrary.
+    pub(super) holds: bool,
+    /// What cases of one cause fold into where many open at once.
+    pub(super) parent: Option<Subject>,
+}
+
+impl Case {
+    /// A case that holds, with severity and confidence of its kind.
+    pub(crate) const fn new(kind: FindingKind, subject: Subject) -> Self {
+        let (severity, confidence) = (kind.severity(), kind.confidence());
+        Self { kind, subject, severity, confidence, owner: None, holds: true, parent: None }
+    }
+
+    pub(crate) const fn severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
+    }
+
+    pub(crate) const fn confidence(mut self, confidence: Confidence) -> Self {
+        self.confidence = confidence;
+        self
+    }
+
+    /// Owner or team of the subject.
+    pub(crate) fn owner(mut self, owner: Option<&str>) -> Self {
+        self.owner = owner.map(str::to_owned);
+        self
+    }
+
+    /// Shown to be otherwise: what is open about this subject is over.
+    pub(crate) const fn refuted(mut self) -> Self {
+        self.holds = false;
+        self
+    }
+
+    /// Many that open at once fold into one finding about `parent`.
+    pub(crate) fn folds_into(mut self, parent: Subject) -> Self {
+        self.parent = Some(parent);
+        self
+    }
+}
+
+/// What is known of a finding when its story is told.
+pub(crate) struct Told<'a> {
+    pub(crate) kind: FindingKind,
+    pub(crate) subject: &'a Subject,
+    /// What the window showed.
+    pub(crate) tally: &'a Tally,
+    /// What the rule added in the window.
+    pub(crate) details: &'a Map<String, Value>,
+    /// Findings that folded into this one, and how many there were in all.
+    pub(crate) children: &'a [(FindingId, Subject)],
+    pub(crate) child_count: u64,
+    pub(crate) view: &'a View<'a>,
+}
+
+impl Told<'_> {
+    /// A member of the subject, empty where it has none.
+    pub(crate) fn member(&self, name: &str) -> &str {
+        self.subject.get(name).unwrap_or_default()
+    }
+
+    /// `namespace/name` of an end of a pair: `source` or `dest`.
+    pub(crate) fn end(&self, end: &str) -> String {
+        let name = self.member(end);
+        match self.subject.get(&format!("{end}_namespace")) {
+            Some(namespace) => format!("{namespace}/{name}"),
+            None => name.to_owned(),
+        }
+    }
+
+    /// `namespace/workload` of a subject that is one workload.
+    pub(crate) fn workload(&self) -> String {
+        match (self.subject.get("namespace"), self.subject.get("workload")) {
+            (Some(namespace), Some(workload)) => format!("{namespace}/{workload}"),
+            (Some(one), None) | (None, Some(one)) => one.to_owned(),
+            (None, None) => String::new(),
+        }
+    }
+
+    /// `port/protocol` of a pair.
+    pub(crate) fn port(&self) -> String {
+        let subject = self.subject.to_json();
+        format!("{}/{}", subject["dest_port"], self.member("protocol"))
+    }
+}
+
+/// What people read of a finding.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Story {
+    /// One line.
+    pub(crate) title: String,
+    /// One paragraph.
+    pub(crate) explanation: String,
+    /// What to do.
+    pub(crate) remediation: String,
+    /// A command that shows whether it is fixed.
+    pub(crate) verify: String,
+    /// Further members of the impact.
+    pub(crate) impact: Map<String, Value>,
+    /// Further members of the evidence.
+    pub(crate) evidence: Map<String, Value>,
+}

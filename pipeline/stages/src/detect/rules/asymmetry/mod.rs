@@ -1,0 +1,3 @@
+//! Asymmetric or one-sided traffic.
+
+pub(super) mod no_response;

@@ -1,0 +1,3 @@
+//! Health that the wire shows.
+
+pub(super) mod key_overflow;

@@ -1,0 +1,20 @@
+//! The rules, one file each, by family.
+
+mod asymmetry;
+mod health;
+mod policy;
+
+use super::config::Settings;
+use super::rule::Rule;
+
+/// Every rule that states a kind which is looked for.
+pub(super) fn all(settings: &Settings) -> Vec<Box<dyn Rule>> {
+    let mut rules: Vec<Box<dyn Rule>> = vec![
+        Box::new(policy::no_policy::NoPolicy),
+        Box::new(policy::denies::Denies),
+        Box::new(asymmetry::no_response::NoResponse),
+        Box::new(health::key_overflow::KeyOverflow),
+    ];
+    rules.retain(|rule| rule.kinds().iter().any(|kind| settings.looks_for(*kind)));
+    rules
+}

@@ -1,0 +1,4 @@
+//! Policy misconfiguration.
+
+pub(super) mod denies;
+pub(super) mod no_policy;

@@ -1,0 +1,156 @@
+//! The rows of the newest window with what was worked out for each, so that the next window finds them again.
+//!
+//! Both windows are in canonical order and keys are shared, so most rows are met again next to their place in the window
+//! before by the address of their key.
+
+use std::iter::Peekable;
+use std::ops::Range;
+use std::sync::Arc;
+use std::vec::IntoIter;
+
+use catchment_core::{ClosedWindow, Conversation, Ends, FlowRow, Identity, KeyRecord, Labels};
+
+use super::facts::{Facts, has_packets};
+use super::pairs::Pairs;
+use super::rule::Rule;
+use super::sightings::{CaseRef, Sightings};
+use super::view::View;
+
+/// A row of flows with the cases its key stands for.
+#[derive(Debug)]
+struct RowSeat {
+    key: Arc<KeyRecord>,
+    ends: [Arc<Identity>; 2],
+    labels: [Arc<Labels>; 2],
+    cases: Box<[CaseRef]>,
+    /// Kinds that its rows state where they count something, as bits.
+    states: u64,
+}
+
+/// A conversation with the rules that listen to it.
+#[derive(Debug)]
+struct TalkSeat {
+    key: Arc<KeyRecord>,
+    ends: [Arc<Identity>; 2],
+    heard: Heard,
+}
+
+/// What was worked out for a conversation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heard {
+    /// The number of its pair, if that can be remembered.
+    pub(super) pair: Option<u32>,
+    /// Rules that listen to it, as bits.
+    pub(super) listeners: u64,
+}
+
+/// The seats of the newest window.
+#[derive(Default)]
+pub(super) struct Seats {
+    rows: Vec<RowSeat>,
+    talks: Vec<TalkSeat>,
+    before: Option<Peekable<IntoIter<TalkSeat>>>,
+}
+
+impl Seats {
+    /// Seats the rows of a window, and counts those that stand for a case.
+    pub(super) fn take(
+        &mut self,
+        window: &ClosedWindow,
+        view: &View<'_>,
+        rules: &[Box<dyn Rule>],
+        sightings: &mut Sightings,
+    ) {
+        let before = std::mem::take(&mut self.rows);
+        let mut before = before.into_iter().peekable();
+        self.rows.reserve(window.flows.len());
+        for row in &window.flows {
+            let seat = met_again(&mut before, row).unwrap_or_else(|| seat(row, view, rules, sightings));
+            if has_packets(row) {
+                seat.cases.iter().for_each(|case| sightings.row(*case, row));
+            }
+            self.rows.push(seat);
+        }
+        self.before = Some(std::mem::take(&mut self.talks).into_iter().peekable());
+    }
+
+    /// Kinds that some of these rows state.
+    pub(super) fn stated(&self, rows: Range<usize>) -> u64 {
+        self.rows[rows].iter().fold(0, |stated, seat| stated | seat.states)
+    }
+
+    /// What was worked out for the next conversation of the window.
+    pub(super) fn talk(
+        &mut self,
+        row: &Conversation,
+        first: &FlowRow,
+        view: &View<'_>,
+        rules: &[Box<dyn Rule>],
+        pairs: &mut Pairs,
+    ) -> Heard {
+        let before = self.before.as_mut().expect("rows are seated before conversations");
+        let seat = heard_again(before, row).unwrap_or_else(|| listen(row, first, view, rules, pairs));
+        let heard = seat.heard;
+        self.talks.push(seat);
+        heard
+    }
+
+    /// Numbers of subjects that seats hold.
+    pub(super) fn slots(&self) -> impl Iterator<Item = u32> {
+        self.rows.iter().flat_map(|seat| seat.cases.iter().map(|case| case.slot))
+    }
+}
+
+fn met_again(before: &mut Peekable<IntoIter<RowSeat>>, row: &FlowRow) -> Option<RowSeat> {
+    let is_same = |seat: &RowSeat| Arc::ptr_eq(&seat.key, &row.key);
+    while before.peek().is_some_and(|seat| !is_same(seat) && seat.key.canonical < row.key.canonical) {
+        before.next();
+    }
+    let seat = before.next_if(is_same)?;
+    let same_labels =
+        Arc::ptr_eq(&seat.labels[0], &row.source_labels) && Arc::ptr_eq(&seat.labels[1], &row.dest_labels);
+    (same_labels && same_ends(&seat.ends, row.ends())).then_some(seat)
+}
+
+fn same_ends([source, dest]: &[Arc<Identity>; 2], ends: &Ends) -> bool {
+    Arc::ptr_eq(source, &ends.source) && Arc::ptr_eq(dest, &ends.dest)
+}
+
+fn ends(ends: &Ends) -> [Arc<Identity>; 2] {
+    [ends.source.clone(), ends.dest.clone()]
+}
+
+fn seat(row: &FlowRow, view: &View<'_>, rules: &[Box<dyn Rule>], sightings: &mut Sightings) -> RowSeat {
+    let facts = Facts::new(row, view);
+    let mut states = 0;
+    let cases = rules.iter().filter_map(|rule| rule.case(&facts)).map(|case| {
+        let (kind, holds, severity, confidence) = (case.kind, case.holds, case.severity, case.confidence);
+        states |= u64::from(holds) << kind as u8;
+        CaseRef { slot: sightings.number(case), holds, severity, confidence }
+    });
+    let cases = cases.collect();
+    let labels = [row.source_labels.clone(), row.dest_labels.clone()];
+    RowSeat { key: row.key.clone(), ends: ends(row.ends()), labels, cases, states }
+}
+
+fn heard_again(before: &mut Peekable<IntoIter<TalkSeat>>, row: &Conversation) -> Option<TalkSeat> {
+    let is_same = |seat: &TalkSeat| Arc::ptr_eq(&seat.key, &row.key);
+    while before.peek().is_some_and(|seat| !is_same(seat) && seat.key.canonical < row.key.canonical) {
+        before.next();
+    }
+    before.next_if(is_same).filter(|seat| same_ends(&seat.ends, row.ends()))
+}
+
+fn listen(
+    row: &Conversation,
+    first: &FlowRow,
+    view: &View<'_>,
+    rules: &[Box<dyn Rule>],
+    pairs: &mut Pairs,
+) -> TalkSeat {
+    let facts = Facts::of_talk(row, first, view);
+    let listeners =
+        rules.iter().enumerate().fold(0, |set, (number, rule)| set | u64::from(rule.listens(&facts)) << number);
+    let pair = pairs.number(facts.source, facts.dest, &row.key, view.window.start, view.settings.max_pairs);
+    TalkSeat { key: row.key.clone(), ends: ends(row.ends()), heard: Heard { pair, listeners } }
+}

@@ -1,0 +1,317 @@
+//! What the rows of one window showed of each subject, and where findings about it are kept.
+
+use std::sync::Arc;
+
+use catchment_core::{
+    Confidence, Counters, EventTime, FindingId, FindingKind, FlowRow, KeyRecord, Resolution, Severity, Subject,
+};
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+
+use super::lifecycle::Finding;
+use super::rule::Case;
+
+/// Flows that are kept of a subject and a window, as evidence.
+const SAMPLE: usize = 8;
+
+/// What the rows of a window that hold for a subject counted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    /// Rows of flows.
+    pub(crate) rows: u64,
+    /// Connections that began.
+    pub(crate) started: u64,
+    /// Connections that live.
+    pub(crate) live: u64,
+    /// Packets in both directions.
+    pub(crate) packets: u64,
+    /// Bytes in both directions.
+    pub(crate) bytes: u64,
+    /// The first of those rows, in canonical order.
+    pub(crate) sample: Vec<(Arc<KeyRecord>, Counters)>,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, row: &FlowRow) {
+        let counters = &row.counters;
+        self.rows += 1;
+        self.started += counters.started;
+        self.live += counters.live;
+        self.packets += counters.packets_in + counters.packets_out;
+        self.bytes += counters.bytes_in + counters.bytes_out;
+        if self.sample.len() < SAMPLE {
+            self.sample.push((row.key.clone(), *counters));
+        }
+    }
+}
+
+/// What a window showed of a subject.
+#[derive(Debug)]
+pub(crate) struct Sighting {
+    pub(super) holds: bool,
+    pub(super) over: Option<Resolution>,
+    pub(super) severity: Severity,
+    pub(super) confidence: Confidence,
+    pub(super) tally: Tally,
+    pub(super) details: Map<String, Value>,
+}
+
+impl Sighting {
+    fn nothing() -> Self {
+        Self {
+            holds: false,
+            over: None,
+            severity: Severity::Info,
+            confidence: Confidence::Suspected,
+            tally: Tally { rows: 0, started: 0, live: 0, packets: 0, bytes: 0, sample: Vec::new() },
+            details: Map::new(),
+        }
+    }
+
+    fn hold(&mut self, severity: Severity, confidence: Confidence) {
+        self.holds = true;
+        self.severity = self.severity.max(severity);
+        self.confidence = self.confidence.max(confidence);
+    }
+
+    /// Counts a row.
+    pub(crate) fn flow(&mut self, row: &FlowRow) -> &mut Self {
+        self.tally.add(row);
+        self
+    }
+
+    /// Counts rows.
+    pub(crate) fn flows<'a>(&mut self, rows: impl IntoIterator<Item = &'a FlowRow>) -> &mut Self {
+        rows.into_iter().for_each(|row| self.tally.add(row));
+        self
+    }
+
+    /// Adds a member to the evidence.
+    pub(crate) fn detail(&mut self, name: &str, value: impl Into<Value>) -> &mut Self {
+        self.details.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+/// A subject with what the window shows of it and the finding about it.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) id: FindingId,
+    pub(super) kind: FindingKind,
+    pub(super) subject: Subject,
+    pub(super) owner: Option<String>,
+    pub(super) parent: Option<u32>,
+    pub(super) now: Sighting,
+    touched: bool,
+    /// The last window that touched it.
+    used: EventTime,
+    pub(super) finding: Option<Box<Finding>>,
+}
+
+/// All subjects that are looked at, by dense numbers.
+pub(crate) struct Sightings {
+    cluster: Arc<str>,
+    window_end: EventTime,
+    index: HashMap<FindingId, u32>,
+    pub(super) slots: Vec<Option<Slot>>,
+    free: Vec<u32>,
+    /// Slots that this window touched, in the order of its rows.
+    pub(super) touched: Vec<u32>,
+    /// Kinds stated since this was last asked, as bits.
+    stated: u64,
+    /// By kind, how often it could not be said whether it holds.
+    pub(super) not_evaluable: [u64; FindingKind::ALL.len()],
+}
+
+impl Sightings {
+    pub(super) fn new(cluster: Arc<str>) -> Self {
+        Self {
+            cluster,
+            window_end: EventTime::MIN,
+            index: HashMap::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            touched: Vec::new(),
+            stated: 0,
+            not_evaluable: [0; FindingKind::ALL.len()],
+        }
+    }
+
+    pub(super) const fn begin(&mut self, window_end: EventTime) {
+        self.window_end = window_end;
+    }
+
+    /// The problem is there; what is returned takes the evidence.
+    pub(crate) fn holds(&mut self, case: Case) -> &mut Sighting {
+        let (severity, confidence, kind) = (case.severity, case.confidence, case.kind);
+        let number = self.number(case);
+        self.stated |= 1 << kind as u8;
+        let slot = self.touch(number);
+        slot.now.hold(severity, confidence);
+        &mut slot.now
+    }
+
+    /// What is open about this subject, if anything, is over.
+    pub(crate) fn over(&mut self, kind: FindingKind, subject: &Subject, why: Resolution) {
+        let id = FindingId::of(kind, &self.cluster, subject);
+        if let Some(&number) = self.index.get(&id)
+            && self.slot(number).finding.is_some()
+        {
+            self.touch(number).now.over = Some(why);
+        }
+    }
+
+    /// What is open about subjects with all these members is over.
+    pub(crate) fn over_all(&mut self, kind: FindingKind, members: &Subject, why: Resolution) {
+        let is_meant = |slot: &Slot| slot.kind == kind && slot.finding.is_some() && slot.subject.contains(members);
+        let slots = self.slots.iter().enumerate();
+        let meant: Vec<_> =
+            slots.filter(|(_, slot)| slot.as_ref().is_some_and(is_meant)).map(|(n, _)| n as u32).collect();
+        for number in meant {
+            self.touch(number).now.over = Some(why);
+        }
+    }
+
+    /// Whether a finding of this kind is open about the subject.
+    pub(crate) fn is_open(&self, kind: FindingKind, subject: &Subject) -> bool {
+        let id = FindingId::of(kind, &self.cluster, subject);
+        self.index.get(&id).is_some_and(|&number| self.slot(number).finding.as_ref().is_some_and(|f| f.is_open()))
+    }
+
+    /// Subjects about which a finding of this kind is open, in the order of their ids.
+    pub(crate) fn open(&self, kind: FindingKind) -> Vec<Subject> {
+        let of_kind = self.slots.iter().flatten().filter(|slot| slot.kind == kind);
+        let mut open: Vec<_> = of_kind.filter(|slot| slot.finding.as_ref().is_some_and(|f| f.is_open())).collect();
+        open.sort_unstable_by_key(|slot| slot.id);
+        open.into_iter().map(|slot| slot.subject.clone()).collect()
+    }
+
+    /// A window could not show whether the kind holds.
+    pub(crate) const fn not_evaluable(&mut self, kind: FindingKind) {
+        self.not_evaluable[kind as usize] += 1;
+    }
+
+    /// Kinds stated since the last call, as bits.
+    pub(super) const fn take_stated(&mut self) -> u64 {
+        std::mem::replace(&mut self.stated, 0)
+    }
+
+    /// The number of the subject of a case; it is kept while a finding or the newest window speaks of it.
+    pub(super) fn number(&mut self, case: Case) -> u32 {
+        let id = FindingId::of(case.kind, &self.cluster, &case.subject);
+        if let Some(&number) = self.index.get(&id) {
+            let slot = self.slots[number as usize].as_mut().expect("the index names slots that are there");
+            slot.owner = case.owner.or(slot.owner.take());
+            return number;
+        }
+        let parent = case.parent.map(|subject| self.number(Case::new(case.kind, subject).owner(case.owner.as_deref())));
+        let (kind, subject, owner) = (case.kind, case.subject, case.owner);
+        self.insert(Slot {
+            id,
+            kind,
+            subject,
+            owner,
+            parent,
+            now: Sighting::nothing(),
+            touched: false,
+            used: self.window_end,
+            finding: None,
+        })
+    }
+
+    fn insert(&mut self, slot: Slot) -> u32 {
+        let id = slot.id;
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.slots[number as usize] = Some(slot);
+                number
+            }
+            None => {
+                self.slots.push(Some(slot));
+                self.slots.len() as u32 - 1
+            }
+        };
+        self.index.insert(id, number);
+        number
+    }
+
+    /// A row shows that a case holds, or the contrary.
+    pub(super) fn row(&mut self, case: CaseRef, row: &FlowRow) {
+        let slot = self.touch(case.slot);
+        if case.holds {
+            slot.now.hold(case.severity, case.confidence);
+            slot.now.tally.add(row);
+        } else {
+            slot.now.over = Some(Resolution::Fixed);
+        }
+    }
+
+    pub(super) fn touch(&mut self, number: u32) -> &mut Slot {
+        let slot = self.slots[number as usize].as_mut().expect("numbers are of slots that are there");
+        if !slot.touched {
+            slot.touched = true;
+            slot.used = self.window_end;
+            self.touched.push(number);
+        }
+        slot
+    }
+
+    pub(super) fn slot(&self, number: u32) -> &Slot {
+        self.slots[number as usize].as_ref().expect("numbers are of slots that are there")
+    }
+
+    pub(super) fn slot_mut(&mut self, number: u32) -> &mut Slot {
+        self.slots[number as usize].as_mut().expect("numbers are of slots that are there")
+    }
+
+    /// What the window showed of a subject; nothing is left of it.
+    pub(super) fn take(&mut self, number: u32) -> Sighting {
+        let slot = self.slot_mut(number);
+        slot.touched = false;
+        std::mem::replace(&mut slot.now, Sighting::nothing())
+    }
+
+    /// Gives up subjects without a finding that neither `kept` (numbers that somebody holds) nor a child names.
+    pub(super) fn forget_unused(&mut self, kept: impl Iterator<Item = u32>) {
+        let mut needed = vec![false; self.slots.len()];
+        for number in kept {
+            needed[number as usize] = true;
+        }
+        for (number, slot) in self.slots.iter().enumerate() {
+            let Some(slot) = slot else { continue };
+            needed[number] |= slot.finding.is_some();
+            if let Some(parent) = slot.parent {
+                needed[parent as usize] = true;
+            }
+        }
+        for (number, needed) in needed.into_iter().enumerate() {
+            if !needed && let Some(slot) = self.slots[number].take() {
+                self.index.remove(&slot.id);
+                self.free.push(number as u32);
+            }
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Puts back a finding that was saved.
+    pub(super) fn restore(&mut self, finding: Finding) {
+        let (kind, subject, owner) = (finding.row.kind, finding.row.subject.clone(), finding.row.owner.clone());
+        let parent = finding.parent.clone();
+        let mut case = Case::new(kind, subject).owner(owner.as_deref());
+        case.parent = parent;
+        let number = self.number(case);
+        self.slot_mut(number).finding = Some(Box::new(finding));
+    }
+}
+
+/// Where the rows of a key are counted, and what they show there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CaseRef {
+    pub(super) slot: u32,
+    pub(super) holds: bool,
+    pub(super) severity: Severity,
+    pub(super) confidence: Confidence,
+}

@@ -1,0 +1,345 @@
+//! Windows for the tests of rules, written in a few words.
+
+use std::sync::Arc;
+
+use catchment_core::{
+    Counters, Endpoint, Ends, EpochId, EventTime, FindingRow, Floor, FlowKey, FlowRow, Identity, IdentityState,
+    KeyRecord, Labels, LogId, LogPosition, PolicyHit, PolicyRef, Service, Span, StreamId, Trace, Who,
+};
+use catchment_core::{Cursor, Epoch};
+use catchment_schemas::goldmane::{Action, EndpointType, PolicyKind, Reporter};
+
+use super::{Detector, Settings};
+use crate::conversation::{Conversations, closed_window};
+
+const MINUTE: i64 = 60_000_000;
+const START: EventTime = EventTime::from_secs(1_767_225_600);
+
+/// A detector and the windows it has seen: one a minute.
+pub(crate) struct Scene {
+    detector: Detector,
+    settings: Arc<Settings>,
+    conversations: Conversations,
+    windows: i64,
+    /// Share of the coming windows that can be read.
+    pub(crate) coverage: f64,
+}
+
+impl Scene {
+    pub(crate) fn new() -> Self {
+        Self::with(Settings::default())
+    }
+
+    pub(crate) fn with(settings: Settings) -> Self {
+        let settings = Arc::new(settings);
+        let detector = Detector::new(settings.clone(), "test");
+        Self { detector, settings, conversations: Conversations::default(), windows: 0, coverage: 1.0 }
+    }
+
+    /// The next window; returns what it changes.
+    pub(crate) fn window(&mut self, flows: impl IntoIterator<Item = Flow>) -> Vec<FindingRow> {
+        self.epoch(flows).findings
+    }
+
+    /// The next window as a whole epoch.
+    pub(crate) fn epoch(&mut self, flows: impl IntoIterator<Item = Flow>) -> Epoch {
+        let mut rows: Vec<_> = flows.into_iter().map(Flow::row).collect();
+        rows.sort_by(|a, b| a.key.canonical.cmp(&b.key.canonical));
+        let start = START.plus(self.windows * MINUTE);
+        let span = Span::new(start, start.plus(MINUTE));
+        self.windows += 1;
+        let ends: Vec<_> = rows.iter().map(|row| (row.key.clone(), row.ends.clone())).collect();
+        let mut window = closed_window(&mut self.conversations, span, self.coverage, rows);
+        window.identity = Some(IdentityState::Fresh);
+        for talk in &mut window.conversations {
+            talk.ends = ends.iter().find(|(key, _)| Arc::ptr_eq(key, &talk.key)).and_then(|(_, ends)| ends.clone());
+        }
+        let mut epoch = epoch(self.windows, window);
+        self.detector.observe(&mut epoch);
+        epoch
+    }
+
+    /// Windows in which nothing happens.
+    pub(crate) fn quiet(&mut self, windows: usize) -> Vec<FindingRow> {
+        (0..windows).flat_map(|_| self.window([])).collect()
+    }
+
+    /// Time without any window.
+    pub(crate) fn skip_minutes(&mut self, minutes: i64) {
+        self.windows += minutes;
+    }
+
+    /// What it remembers goes to bytes and back, as at a restart.
+    pub(crate) fn restart(&mut self) {
+        let bytes = self.detector.save(&cursor(self.windows));
+        let (detector, back) =
+            Detector::restore(self.settings.clone(), "test", &bytes).expect("what was saved is read");
+        assert_eq!(back, cursor(self.windows));
+        assert_eq!(detector.save(&back), bytes, "nothing is lost and nothing is added");
+        self.detector = detector;
+    }
+
+    pub(crate) fn detector(&self) -> &Detector {
+        &self.detector
+    }
+}
+
+fn cursor(window: i64) -> Cursor {
+    let position = LogPosition(window as u64);
+    let committed = EpochId { position, part: 0 };
+    Cursor { log: Some(LogId(1)), committed, floor: Floor { position, watermarks: Vec::new() } }
+}
+
+fn epoch(number: i64, window: catchment_core::ClosedWindow) -> Epoch {
+    let Cursor { committed, floor, .. } = cursor(number);
+    Epoch {
+        stream: StreamId { cluster: "test".to_owned(), source: "calico".to_owned() },
+        log: LogId(1),
+        id: committed,
+        floor,
+        window: Some(window),
+        late: Vec::new(),
+        rejects: Vec::new(),
+        gaps: Vec::new(),
+        findings: Vec::new(),
+        forgotten: Vec::new(),
+    }
+}
+
+/// A row of flows in the making: by default what the source's node reports of an ordinary, allowed TCP exchange.
+#[derive(Clone)]
+pub(crate) struct Flow {
+    key: FlowKey,
+    source: Who,
+    dest: Who,
+    labels: [Vec<Box<str>>; 2],
+    requests: u64,
+    replies: u64,
+    counters: Counters,
+    overflow: bool,
+}
+
+/// A flow from `ns/name`, `pvt`, `pub`, `set:name` or `host:name` to such a name with `:port`.
+pub(crate) fn flow(source: &str, dest: &str) -> Flow {
+    let (dest, port) = dest.rsplit_once(':').expect("a destination has a port");
+    let source = endpoint(source);
+    let namespace = source.namespace.clone().unwrap_or_else(|| "default".into());
+    let key = FlowKey {
+        source,
+        dest: endpoint(dest),
+        dest_port: port.parse().expect("a port is a number"),
+        protocol: "tcp".into(),
+        service: Service::default(),
+        reporter: Reporter::Src as i32,
+        action: Action::Allow as i32,
+        trace: Arc::new(Trace::new(vec![rule(&format!("{namespace}/allow"), "default", 0)], Vec::new())),
+    };
+    let counters = Counters { started: 1, completed: 1, ..Counters::default() };
+    let labels = [Vec::new(), Vec::new()];
+    let (source, dest) = (Who::default(), Who::default());
+    Flow { key, source, dest, labels, requests: 10, replies: 10, counters, overflow: false }
+}
+
+fn endpoint(name: &str) -> Endpoint {
+    let of = |namespace: Option<&str>, name: &str, kind: EndpointType| Endpoint {
+        namespace: namespace.map(Into::into),
+        raw_name: name.into(),
+        kind: kind as i32,
+    };
+    match (name.split_once(':'), name.split_once('/')) {
+        (Some(("set", set)), _) => match set.split_once('/') {
+            Some((namespace, set)) => of(Some(namespace), set, EndpointType::NetworkSet),
+            None => of(None, set, EndpointType::NetworkSet),
+        },
+        (Some(("host", host)), _) => of(None, host, EndpointType::HostEndpoint),
+        (_, Some((namespace, workload))) => of(Some(namespace), workload, EndpointType::WorkloadEndpoint),
+        _ => of(None, name, EndpointType::Network),
+    }
+}
+
+impl Flow {
+    /// As the destination's node reports it.
+    pub(crate) fn dst(mut self) -> Self {
+        self.key.reporter = Reporter::Dst as i32;
+        self
+    }
+
+    /// As both nodes report it.
+    pub(crate) fn both(self) -> [Self; 2] {
+        [self.clone(), self.dst()]
+    }
+
+    pub(crate) fn deny(mut self) -> Self {
+        self.key.action = Action::Deny as i32;
+        self
+    }
+
+    pub(crate) fn udp(mut self) -> Self {
+        self.key.protocol = "udp".into();
+        self
+    }
+
+    pub(crate) fn trace(mut self, hits: impl IntoIterator<Item = PolicyHit>) -> Self {
+        self.key.trace = Arc::new(Trace::new(numbered(hits), self.key.trace.pending.clone()));
+        self
+    }
+
+    /// The pending trace; after [`Flow::trace`].
+    pub(crate) fn pending(mut self, hits: impl IntoIterator<Item = PolicyHit>) -> Self {
+        self.key.trace = Arc::new(Trace::new(self.key.trace.enforced.clone(), numbered(hits)));
+        self
+    }
+
+    /// Packets from source to destination and back; a packet has 100 bytes.
+    pub(crate) fn packets(mut self, requests: u64, replies: u64) -> Self {
+        (self.requests, self.replies) = (requests, replies);
+        self
+    }
+
+    /// Connections that began, ended and live.
+    pub(crate) fn connections(mut self, started: u64, completed: u64, live: u64) -> Self {
+        self.counters = Counters { started, completed, live, ..Counters::default() };
+        self
+    }
+
+    /// The service that was addressed, `ns/name`.
+    pub(crate) fn service(mut self, service: &str) -> Self {
+        let (namespace, name) = service.split_once('/').expect("a service has a namespace");
+        self.key.service = Service { namespace: Some(namespace.into()), name: Some(name.into()), ..Service::default() };
+        self
+    }
+
+    /// Who stands at the source.
+    pub(crate) fn source_who(mut self, change: impl FnOnce(&mut Who)) -> Self {
+        change(&mut self.source);
+        self
+    }
+
+    /// Who stands at the destination.
+    pub(crate) fn dest_who(mut self, change: impl FnOnce(&mut Who)) -> Self {
+        change(&mut self.dest);
+        self
+    }
+
+    /// Labels of source and destination, `key=value`.
+    pub(crate) fn labels(mut self, source: &[&str], dest: &[&str]) -> Self {
+        self.labels = [source, dest].map(|labels| labels.iter().map(|&label| label.into()).collect());
+        self
+    }
+
+    /// A row that gave up its identity.
+    pub(crate) fn overflow(mut self) -> Self {
+        self.overflow = true;
+        self
+    }
+
+    fn row(self) -> FlowRow {
+        let is_dst = self.key.reporter == Reporter::Dst as i32;
+        let (packets_in, packets_out) =
+            if is_dst { (self.requests, self.replies) } else { (self.replies, self.requests) };
+        let counters = Counters {
+            packets_in,
+            packets_out,
+            bytes_in: packets_in * 100,
+            bytes_out: packets_out * 100,
+            ..self.counters
+        };
+        let key = KeyRecord::new(self.key, true);
+        let key = if self.overflow { KeyRecord::overflow(&key) } else { key };
+        let [source_labels, dest_labels] = self.labels.map(|labels| Arc::new(Labels::new(labels)));
+        let [source, dest] = [self.source, self.dest].map(|who| Arc::new(Identity::new(who)));
+        FlowRow {
+            key: Arc::new(key),
+            source_labels,
+            dest_labels,
+            counters,
+            records: 1,
+            buckets: 1,
+            labels_varied: false,
+            trace_split: false,
+            ends: Some(Ends { source, dest }),
+            services: None,
+        }
+    }
+}
+
+fn numbered(hits: impl IntoIterator<Item = PolicyHit>) -> Vec<PolicyHit> {
+    let numbered = hits.into_iter().enumerate();
+    numbered.map(|(policy_index, hit)| PolicyHit { policy_index: policy_index as i64, ..hit }).collect()
+}
+
+fn policy(kinds: [PolicyKind; 2], policy: &str, tier: &str) -> PolicyRef {
+    let (namespace, name) = policy.split_once('/').map_or((None, policy), |(namespace, name)| (Some(namespace), name));
+    let kind = if namespace.is_some() { kinds[0] } else { kinds[1] };
+    PolicyRef {
+        kind: kind as i32,
+        namespace: namespace.map(Into::into),
+        name: Some(name.into()),
+        tier: Some(tier.into()),
+    }
+}
+
+/// A hit of a rule that allows; of a policy `ns/name`, or `name` for a global one.
+pub(crate) fn rule(name: &str, tier: &str, rule_index: i64) -> PolicyHit {
+    let kinds = [PolicyKind::CalicoNetworkPolicy, PolicyKind::GlobalNetworkPolicy];
+    PolicyHit {
+        policy: policy(kinds, name, tier),
+        action: Action::Allow as i32,
+        policy_index: 0,
+        rule_index,
+        trigger: None,
+    }
+}
+
+/// A hit of a rule that denies.
+pub(crate) fn deny_rule(name: &str, tier: &str, rule_index: i64) -> PolicyHit {
+    PolicyHit { action: Action::Deny as i32, ..rule(name, tier, rule_index) }
+}
+
+/// A hit of a staged policy's rule that allows.
+pub(crate) fn staged(name: &str, tier: &str, rule_index: i64) -> PolicyHit {
+    let kinds = [PolicyKind::StagedNetworkPolicy, PolicyKind::StagedGlobalNetworkPolicy];
+    PolicyHit { policy: policy(kinds, name, tier), ..rule(name, tier, rule_index) }
+}
+
+/// The end of a tier that denies; the policy selected the endpoint.
+pub(crate) fn end_of_tier(tier: &str, trigger: &str) -> PolicyHit {
+    let trigger = rule(trigger, tier, 0).policy;
+    let policy = PolicyRef { kind: PolicyKind::EndOfTier as i32, namespace: None, name: None, tier: Some(tier.into()) };
+    PolicyHit { policy, action: Action::Deny as i32, policy_index: 0, rule_index: -1, trigger: Some(trigger) }
+}
+
+/// The profile of a namespace, which allows.
+pub(crate) fn profile(namespace: &str) -> PolicyHit {
+    let name = format!("kns.{namespace}");
+    let policy = PolicyRef { kind: PolicyKind::Profile as i32, namespace: None, name: Some(name.into()), tier: None };
+    PolicyHit { policy, action: Action::Allow as i32, policy_index: 0, rule_index: 0, trigger: None }
+}
+
+/// Changes to a hit.
+pub(crate) trait HitExt {
+    /// It passes to the next tier.
+    fn pass(self) -> PolicyHit;
+    /// It denies.
+    fn denies(self) -> PolicyHit;
+    /// The end of the tier came after a staged policy.
+    fn after_staged(self) -> PolicyHit;
+}
+
+impl HitExt for PolicyHit {
+    fn pass(self) -> PolicyHit {
+        PolicyHit { action: Action::Pass as i32, ..self }
+    }
+
+    fn denies(self) -> PolicyHit {
+        PolicyHit { action: Action::Deny as i32, ..self }
+    }
+
+    fn after_staged(mut self) -> PolicyHit {
+        let kinds = [PolicyKind::StagedNetworkPolicy, PolicyKind::StagedGlobalNetworkPolicy];
+        if let Some(trigger) = &mut self.trigger {
+            trigger.kind = kinds[usize::from(trigger.namespace.is_none())] as i32;
+        }
+        self
+    }
+}

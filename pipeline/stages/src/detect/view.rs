@@ -1,0 +1,32 @@
+//! What a window is judged by besides its rows.
+
+use catchment_core::{ClosedWindow, IdentityState, Span};
+
+use super::config::Settings;
+
+/// A window and what is known at its end.
+pub(crate) struct View<'a> {
+    pub(crate) window: Span,
+    /// Share of it that the source could read.
+    pub(crate) coverage: f64,
+    /// How far identities can be trusted.
+    pub(crate) identity: Option<IdentityState>,
+    pub(crate) cluster: &'a str,
+    pub(crate) settings: &'a Settings,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(window: &ClosedWindow, cluster: &'a str, settings: &'a Settings) -> Self {
+        Self { window: window.span, coverage: window.coverage, identity: window.identity, cluster, settings }
+    }
+
+    /// Whether what a window does not show did not happen: no part of it is missing.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.coverage >= 1.0
+    }
+
+    /// Whether what is known of the cluster is complete for the window.
+    pub(crate) fn is_known(&self) -> bool {
+        self.identity == Some(IdentityState::Fresh)
+    }
+}
