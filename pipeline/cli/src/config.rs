@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use catchment_core::{ByteSize, Error, Period, Result};
-use catchment_runtime::LabelKeys;
+use catchment_runtime::{LabelKeys, detect};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,9 @@ pub(crate) struct Config {
     /// Where rows go, by a name of your choice.
     #[serde(default)]
     pub(crate) sinks: BTreeMap<String, SinkConfig>,
+    /// What trouble is looked for.
+    #[serde(default)]
+    pub(crate) findings: detect::Settings,
     /// Metrics and health.
     #[serde(default)]
     pub(crate) http: HttpConfig,

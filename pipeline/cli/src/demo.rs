@@ -146,6 +146,7 @@ fn configuration(folder: &Folder, address: &str, kafka: Option<catchment_kafka::
         enrich: EnrichConfig { kubernetes: Some(cluster(folder)), ..EnrichConfig::default() },
         sources: BTreeMap::from([("calico".to_owned(), SourceConfig::Goldmane(source))]),
         sinks,
+        findings: catchment_runtime::detect::Settings::default(),
         http: HttpConfig::default(),
         log: LogConfig::default(),
     }

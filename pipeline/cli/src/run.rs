@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use catchment_core::{Error, Result};
 use catchment_runtime::pipeline::{self, Stream};
-use catchment_runtime::{Readiness, http};
+use catchment_runtime::{FindingsBoard, Readiness, detect, http};
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -58,13 +58,13 @@ pub(crate) async fn run_streams(
     metrics: Option<SocketAddr>,
     stopped: watch::Receiver<bool>,
 ) -> Result<()> {
-    let ready = Readiness::default();
+    let (ready, board) = (Readiness::default(), FindingsBoard::default());
     let mut running = JoinSet::new();
     for stream in streams {
-        running.spawn(pipeline::run(stream, &mut registry, &ready, stopped.clone()));
+        running.spawn(pipeline::run(stream, &mut registry, &ready, &board, stopped.clone()));
     }
     if let Some(listen) = metrics {
-        let address = http::serve(listen, registry, ready).await?;
+        let address = http::serve(listen, registry, ready, board).await?;
         tracing::info!(metrics = %format!("http://{address}/metrics"), "running");
     }
     let mut outcome = Ok(());
@@ -113,6 +113,7 @@ fn short_form(args: &RunArgs) -> Config {
         enrich: EnrichConfig { kubernetes: files_of_cluster(&args.knowledge), ..EnrichConfig::default() },
         sources: BTreeMap::from([("files".to_owned(), SourceConfig::Files(source))]),
         sinks: BTreeMap::from([("out".to_owned(), SinkConfig::Jsonl(sink))]),
+        findings: detect::Settings::default(),
         http: HttpConfig::default(),
         log: LogConfig { level: "warn".to_owned(), ..LogConfig::default() },
     }

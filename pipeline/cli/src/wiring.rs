@@ -1,5 +1,7 @@
 //! From the configuration to streams that can run.
 
+use std::sync::Arc;
+
 use catchment_core::{Result, Sink, Source, StreamId};
 use catchment_files::{FileSource, JsonSink};
 use catchment_goldmane::GoldmaneSource;
@@ -42,6 +44,7 @@ fn stream(
         },
         enrichment: knowledge.enrichment.clone(),
         watched: knowledge.watched.clone(),
+        detect: config.findings.enabled.then(|| Arc::new(config.findings.clone())),
         workers: usize::from(config.workers),
         id,
     })

@@ -37,6 +37,13 @@ impl RowWriter {
         Self { head, coverage, tail }
     }
 
+    /// For rows of `findings` alone, of one window.
+    pub fn for_findings(stream: &StreamId, window: Span) -> Self {
+        let mut head = stream_members(stream);
+        window_members(&mut head, window);
+        Self { head, coverage: Vec::new(), tail: Vec::new() }
+    }
+
     /// For the side doors of a stream.
     pub fn for_side_doors(stream: &StreamId) -> Self {
         Self { head: stream_members(stream), coverage: Vec::new(), tail: vec![b'}'] }

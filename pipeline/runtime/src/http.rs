@@ -11,10 +11,16 @@ use catchment_core::{Error, Result};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
+use crate::findings::FindingsBoard;
 use crate::readiness::Readiness;
 
-/// Serves `/metrics`, `/healthz` and `/readyz` for as long as the process runs.
-pub async fn serve(listen: SocketAddr, registry: Registry, ready: Readiness) -> Result<SocketAddr> {
+/// Serves `/metrics`, `/healthz`, `/readyz` and `/findings` for as long as the process runs.
+pub async fn serve(
+    listen: SocketAddr,
+    registry: Registry,
+    ready: Readiness,
+    board: FindingsBoard,
+) -> Result<SocketAddr> {
     let listener = tokio::net::TcpListener::bind(listen).await.map_err(|e| {
         Error::user(format!("cannot listen on {listen} for /metrics; set `http.listen` to a free address")).caused_by(e)
     })?;
@@ -27,7 +33,8 @@ pub async fn serve(listen: SocketAddr, registry: Registry, ready: Readiness) -> 
     let router = Router::new()
         .route("/metrics", get(page))
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(move || async move { ready_page(&ready) }));
+        .route("/readyz", get(move || async move { ready_page(&ready) }))
+        .route("/findings", get(move || async move { findings_page(&board) }));
     tokio::spawn(async move { axum::serve(listener, router).await });
     Ok(address)
 }
@@ -37,6 +44,10 @@ fn ready_page(ready: &Readiness) -> (StatusCode, String) {
         None => (StatusCode::OK, "ready\n".to_owned()),
         Some(missing) => (StatusCode::SERVICE_UNAVAILABLE, missing),
     }
+}
+
+fn findings_page(board: &FindingsBoard) -> Page {
+    (StatusCode::OK, [(header::CONTENT_TYPE, "application/x-ndjson")], board.lines())
 }
 
 type Page = (StatusCode, [(header::HeaderName, &'static str); 1], String);

@@ -5,6 +5,7 @@
 //! tells it to others.
 
 mod direct;
+mod findings;
 mod fit;
 pub mod http;
 pub mod knowledge;
@@ -20,7 +21,9 @@ mod supply;
 mod workers;
 
 pub use catchment_stages::KeyLimits;
+pub use catchment_stages::detect;
 pub use catchment_stages::enrich::{Enrichment, LabelKeys, Timeline};
+pub use findings::FindingsBoard;
 pub use line::NamedSink;
 pub use readiness::Readiness;
 pub use retry::Backoff;

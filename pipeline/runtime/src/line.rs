@@ -1,14 +1,17 @@
 //! The line of one sink: it opens the sink, publishes what that does not have yet, and tells how far it is.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use catchment_core::{Cursor, Epoch, LogPosition, Result, Retry, Sink, StreamId};
 use tokio::sync::watch;
 
+use crate::findings::{Memory, MemoryFile, Saved};
 use crate::metrics::LineMetrics;
 use crate::readiness::Part;
 use crate::retry::{Backoff, pause, stopped};
 use crate::spool::Spool;
+use crate::supply::Fold;
 
 /// A sink with the name it is configured under.
 pub struct NamedSink {
@@ -26,11 +29,56 @@ pub(crate) struct Line {
     pub(crate) cursor: Option<Cursor>,
     /// Epochs handed over since the process started.
     handed_over: u64,
+    /// Where what is remembered of findings is kept; `None` where a start begins at the beginning.
+    memory: Option<MemoryFile>,
+    /// What was remembered behind epochs that are not durable yet, in their order.
+    unkept: VecDeque<Arc<Saved>>,
+    /// Where a start would begin to fold for the sake of findings.
+    memory_floor: Option<LogPosition>,
 }
 
 impl Line {
     pub(crate) const fn new(sink: NamedSink, progress: Progress) -> Self {
-        Self { sink, progress, cursor: None, handed_over: 0 }
+        let (cursor, memory, memory_floor) = (None, None, None);
+        Self { sink, progress, cursor, handed_over: 0, memory, unkept: VecDeque::new(), memory_floor }
+    }
+
+    /// With a file for what is remembered of findings.
+    pub(crate) fn with_memory(self, memory: Option<MemoryFile>) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// What is remembered of findings from before the start.
+    pub(crate) fn recall(&mut self, fold: &Fold, log: &Spool) -> Result<Option<Memory>> {
+        self.unkept.clear();
+        let (Some(file), Some(settings)) = (&self.memory, &fold.detect) else { return Ok(None) };
+        file.load(settings, &fold.settings.stream, (log.id(), log.first()), self.cursor.as_ref())
+    }
+
+    /// The fold begins here. What a start needs stays in the log.
+    pub(crate) fn resumed(&mut self, position: LogPosition) {
+        self.memory_floor = self.memory.as_ref().map(|_| position);
+        if self.cursor.is_some() {
+            self.progress.needs(position);
+        }
+    }
+
+    /// Takes what is remembered of findings behind the last epoch, to be kept once that is durable.
+    pub(crate) fn remember(&mut self, saved: &Arc<Saved>) -> Result<()> {
+        if self.memory.is_none() {
+            return Ok(());
+        }
+        self.unkept.push_back(saved.clone());
+        self.keep_memory()
+    }
+
+    fn keep_memory(&mut self) -> Result<()> {
+        let (Some(file), Some(cursor)) = (&self.memory, &self.cursor) else { return Ok(()) };
+        let durable = self.unkept.iter().take_while(|saved| saved.id <= cursor.committed).count();
+        let Some(newest) = self.unkept.drain(..durable).next_back() else { return Ok(()) };
+        file.keep(&newest).inspect_err(|_| self.progress.failed())?;
+        self.memory_floor = Some(newest.floor);
+        self.progress.cut(cursor.floor.position.min(newest.floor))
     }
 
     /// Opens the sink, trying again while that may help; `false` where `stop` was set first.
@@ -50,8 +98,13 @@ impl Line {
         }
         let durable = self.sink.sink.publish(epoch).await.inspect_err(|_| self.progress.failed())?;
         self.handed_over += 1;
-        self.progress.published(epoch, durable.as_ref())?;
+        self.progress.published(epoch, durable.as_ref());
         self.cursor = durable;
+        if let Some(cursor) = &self.cursor {
+            let floor = cursor.floor.position;
+            self.progress.cut(self.memory_floor.map_or(floor, |needed| needed.min(floor)))?;
+        }
+        self.keep_memory()?;
         Ok(self.cursor.as_ref().map(|cursor| cursor.committed) > before)
     }
 
@@ -87,11 +140,17 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn opened(&self, cursor: Option<&Cursor>) {
-        self.part.works();
-        if let (Some(cursor), Some(retention)) = (cursor, &self.retention) {
-            lock(retention).floors[self.line] = Some(cursor.floor.position);
+    /// A start of this line would begin to read here.
+    fn needs(&self, position: LogPosition) {
+        if let Some(retention) = &self.retention {
+            lock(retention).floors[self.line] = Some(position);
         }
+    }
+
+    /// The log is cut behind the slowest line, where this one needs nothing before `position`.
+    fn cut(&self, position: LogPosition) -> Result<()> {
+        self.needs(position);
+        self.retention.as_ref().map_or(Ok(()), |retention| lock(retention).cut())
     }
 
     fn failed(&self) {
@@ -106,14 +165,11 @@ impl Progress {
         }
     }
 
-    fn published(&self, epoch: &Epoch, durable: Option<&Cursor>) -> Result<()> {
+    fn published(&self, epoch: &Epoch, durable: Option<&Cursor>) {
         self.metrics.published(epoch);
-        let Some(durable) = durable else { return Ok(()) };
-        self.metrics.durable.set(durable.committed.position.0 as i64);
-        let Some(retention) = &self.retention else { return Ok(()) };
-        let mut retention = lock(retention);
-        retention.floors[self.line] = Some(durable.floor.position);
-        retention.cut()
+        if let Some(durable) = durable {
+            self.metrics.durable.set(durable.committed.position.0 as i64);
+        }
     }
 }
 

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use catchment_core::{Error, LogId, PartitionId, Result, Source, StreamId};
+use catchment_stages::detect;
 use catchment_stages::enrich::Enrichment;
 use catchment_stages::{KeyLimits, Settings};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::findings::{Board, FindingsBoard, MemoryFile};
 use crate::knowledge::{self, Marker, Noted, leave};
 use crate::line::{Line, NamedSink, Progress, Retention};
 use crate::metrics::{self, LineMetrics, LogMetrics};
@@ -52,6 +54,8 @@ pub struct Stream {
     pub enrichment: Option<Enrichment>,
     /// Where that goes on being told; `None` if all of it is known.
     pub watched: Option<knowledge::Watched>,
+    /// What is looked for in the windows; `None` where nothing is.
+    pub detect: Option<Arc<detect::Settings>>,
     /// Worker threads a line.
     pub workers: usize,
 }
@@ -60,15 +64,16 @@ pub struct Stream {
 /// stopped its source or all of its sinks. Returns the first such fault, also when others went on.
 ///
 /// ```text
-/// source -> log -> (per sink) fold: decode, normalize, window, conversations -> sink
+/// source -> log -> (per sink) fold: decode, normalize, window, conversations, enrich -> detect -> sink
 /// ```
 pub fn run(
     stream: Stream,
     registry: &mut Registry,
     ready: &Readiness,
+    board: &FindingsBoard,
     stop: watch::Receiver<bool>,
 ) -> impl Future<Output = Result<()>> + Send + use<> {
-    let watched = Watched::new(&stream, registry, ready);
+    let watched = Watched::new(&stream, registry, ready, board);
     async move {
         match &stream.log {
             LogKind::Direct => run_direct(stream, watched, stop).await,
@@ -88,10 +93,12 @@ struct Watched {
     log_metrics: LogMetrics,
     source: Watch,
     lines: Vec<(LineMetrics, Part)>,
+    /// `None` where nothing is looked for.
+    board: Option<Board>,
 }
 
 impl Watched {
-    fn new(stream: &Stream, registry: &mut Registry, ready: &Readiness) -> Self {
+    fn new(stream: &Stream, registry: &mut Registry, ready: &Readiness, board: &FindingsBoard) -> Self {
         let id = &stream.id;
         let part = |name: String| ready.part(format!("stream {id}, {name}"));
         let registry = registry.sub_registry_with_labels(stream_labels(id).into_iter());
@@ -104,6 +111,7 @@ impl Watched {
                 LogMetrics::default()
             }
         };
+        let board = stream.detect.as_ref().map(|_| Board::register(board.clone(), id.clone(), stream.window, registry));
         let failures = metrics::source_failures(registry);
         let source = Watch { id: id.clone(), failures, part: part("source".to_owned()) };
         let line = |sink: &NamedSink| {
@@ -112,7 +120,7 @@ impl Watched {
             (metrics, part(format!("sink {}", sink.name)))
         };
         let lines = stream.sinks.iter().map(line).collect();
-        Self { log, log_metrics, source, lines }
+        Self { log, log_metrics, source, lines, board }
     }
 
     /// What the line of each sink tells, in their order.
@@ -140,7 +148,7 @@ fn fold_of(stream: &Stream, log: LogId) -> Fold {
         limits: stream.limits,
         enrichment: stream.enrichment.clone(),
     };
-    Fold { settings, workers: stream.workers }
+    Fold { settings, workers: stream.workers, detect: stream.detect.clone(), board: None }
 }
 
 /// An input that is its own log is joined with what is known when its reading begins.
@@ -158,6 +166,7 @@ async fn run_direct(stream: Stream, watched: Watched, mut stop: watch::Receiver<
     if let Some(enrichment) = &mut fold.settings.enrichment {
         enrichment.marked = false;
     }
+    fold.board.clone_from(&watched.board);
     let lines = stream.sinks.into_iter().zip(watched.progress(None));
     let lines = lines.map(|(sink, progress)| Line::new(sink, progress)).collect();
     let feed = Feed::Input { source: stream.source, watch: watched.source, again: input.is_some() };
@@ -171,8 +180,13 @@ async fn run_spooled(stream: Stream, spool: Spool, watched: Watched, mut stop: w
     let retention = Arc::new(Mutex::new(Retention::new(spool.clone(), stream.sinks.len())));
     let (halt, halted) = watch::channel(false);
     let mut lines = Lines::default();
+    // The findings of all lines are the same: the first one's are shown.
+    let mut board = watched.board.clone();
     for (sink, progress) in stream.sinks.into_iter().zip(watched.progress(Some(&retention))) {
-        lines.running.spawn(keep_one_supplied(Line::new(sink, progress), fold.clone(), spool.clone(), halted.clone()));
+        let memory = fold.detect.as_ref().map(|_| MemoryFile::of(spool.dir(), &sink.name));
+        let fold = Fold { board: board.take(), ..fold.clone() };
+        let line = Line::new(sink, progress).with_memory(memory);
+        lines.running.spawn(keep_one_supplied(line, fold, spool.clone(), halted.clone()));
     }
     let log = PatientLog { spool, stream: stream.id, metrics: watched.log_metrics, part: watched.log };
     let fault = tokio::select! {

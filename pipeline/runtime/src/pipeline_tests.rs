@@ -105,9 +105,10 @@ impl Stage {
             limits: KeyLimits::default(),
             enrichment: None,
             watched: None,
+            detect: None,
             workers: 1,
         };
-        let running = tokio::spawn(run(stream, &mut registry, &ready, stopped));
+        let running = tokio::spawn(run(stream, &mut registry, &ready, &FindingsBoard::default(), stopped));
         Self { _dir: dir, ready, registry, go, may_open, published, stop, running }
     }
 

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use catchment_core::{Epoch, Error, LogPosition, Logged, Result, Retry, Source};
+use catchment_stages::detect;
 use catchment_stages::{Folder, Resume, Settings};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::watch;
 
 use crate::direct::direct_log;
+use crate::findings::{Board, Detecting, Memory, Saved};
 use crate::fit;
 use crate::line::Line;
 use crate::metrics::LineMetrics;
@@ -30,6 +32,10 @@ const QUEUED_EPOCHS: usize = 2;
 pub(crate) struct Fold {
     pub(crate) settings: Settings,
     pub(crate) workers: usize,
+    /// What is looked for; `None` where nothing is.
+    pub(crate) detect: Option<Arc<detect::Settings>>,
+    /// Where findings are posted: one line of a stream does so for all.
+    pub(crate) board: Option<Board>,
 }
 
 /// Where the entries come from.
@@ -48,6 +54,8 @@ pub(crate) enum Feed {
 /// What a fold hands over, in the order of the log.
 enum Folded {
     Epoch(Arc<Epoch>),
+    /// What is remembered of findings behind the epoch that came last.
+    Memory(Arc<Saved>),
     /// The fold waits for the entry at this position; everything that those before it gave came first.
     Reached(LogPosition),
 }
@@ -100,14 +108,17 @@ async fn supply(
             return Ok(());
         }
         fit::check(line, &fold.settings, feed)?;
-        line.progress.opened(line.cursor.as_ref());
+        line.progress.part.works();
     }
     match feed {
         Feed::Log(spool) => {
-            let cursor = lines.iter().find_map(|line| line.cursor.as_ref());
+            let [line] = &mut *lines else { return Err(Error::internal("a log is folded for one sink")) };
+            let memory = line.recall(fold, spool)?;
+            let cursor = memory.as_ref().map(|memory| &memory.cursor).or(line.cursor.as_ref());
             let resume = cursor.map_or_else(|| Resume::from_start(spool.first()), Resume::from_cursor);
+            line.resumed(resume.position);
             let input = Input::Log(spool.reader(resume.position));
-            let epochs = start_fold(fold.clone(), &resume, input, metrics(lines), stop.clone());
+            let epochs = start_fold(fold.clone(), &resume, memory, input, metrics(lines), stop.clone());
             publish_all(lines, epochs, backoff).await
         }
         Feed::Input { source, watch, .. } => {
@@ -133,7 +144,7 @@ async fn read_and_publish(
 ) -> Result<()> {
     let (log, entries) = direct_log();
     let start = Resume::from_start(LogPosition(0));
-    let epochs = start_fold(fold.clone(), &start, Input::Direct(entries), metrics(lines), stop.clone());
+    let epochs = start_fold(fold.clone(), &start, None, Input::Direct(entries), metrics(lines), stop.clone());
     // The end of the log is the end of the fold, so the log goes with the reading.
     let log = WatchedLog::new(log, watch.part.clone());
     let reading = async move { source.run(&log).await.inspect_err(|_| watch.failed()) };
@@ -148,12 +159,12 @@ async fn read_and_publish(
 /// Publishes what the sinks do not have yet, until the fold ends.
 async fn publish_all(lines: &mut [Line], mut epochs: Epochs, backoff: &mut Backoff) -> Result<()> {
     while let Some(folded) = epochs.recv().await {
-        let folded = folded?;
-        for line in &mut *lines {
-            match &folded {
-                Folded::Reached(position) => line.progress.reached(*position),
-                Folded::Epoch(epoch) => {
-                    if line.publish(epoch).await? {
+        match folded? {
+            Folded::Reached(position) => lines.iter().for_each(|line| line.progress.reached(position)),
+            Folded::Memory(saved) => lines.iter_mut().try_for_each(|line| line.remember(&saved))?,
+            Folded::Epoch(epoch) => {
+                for line in &mut *lines {
+                    if line.publish(&epoch).await? {
                         backoff.reset();
                     }
                 }
@@ -193,12 +204,21 @@ impl Input {
 }
 
 /// Starts the fold in a thread of its own; it ends when its input ends, `stop` is set or nobody listens.
-fn start_fold(fold: Fold, resume: &Resume, input: Input, metrics: LineMetrics, stop: watch::Receiver<bool>) -> Epochs {
+fn start_fold(
+    fold: Fold,
+    resume: &Resume,
+    memory: Option<Memory>,
+    input: Input,
+    metrics: LineMetrics,
+    stop: watch::Receiver<bool>,
+) -> Epochs {
     let (out, epochs) = channel(QUEUED_EPOCHS);
     let folder = Folder::new(fold.settings.clone(), resume);
+    let stream = &fold.settings.stream;
+    let detecting = fold.detect.as_ref().map(|settings| Detecting::new(settings, stream, memory, fold.board.clone()));
     let runtime = tokio::runtime::Handle::current();
     tokio::task::spawn_blocking(move || {
-        let outcome = runtime.block_on(fold_log(folder, &fold, input, &metrics, stop, &out));
+        let outcome = runtime.block_on(fold_log(folder, detecting, &fold, input, &metrics, stop, &out));
         if let Err(e) = outcome {
             let _ = out.blocking_send(Err(e));
         }
@@ -208,6 +228,7 @@ fn start_fold(fold: Fold, resume: &Resume, input: Input, metrics: LineMetrics, s
 
 async fn fold_log(
     mut folder: Folder,
+    mut detecting: Option<Detecting>,
     fold: &Fold,
     mut input: Input,
     metrics: &LineMetrics,
@@ -223,9 +244,16 @@ async fn fold_log(
             () = out.closed() => None,
         };
         let Some(logged) = logged else { return Ok(()) };
-        for epoch in folder.entry(logged, &mut workers) {
+        for mut epoch in folder.entry(logged, &mut workers) {
+            let memory = detecting.as_mut().and_then(|detecting| {
+                detecting.observe(&mut epoch);
+                detecting.to_save(&epoch)
+            });
             let waiting = Instant::now();
-            let sent = out.send(Ok(Folded::Epoch(Arc::new(epoch)))).await;
+            let mut sent = out.send(Ok(Folded::Epoch(Arc::new(epoch)))).await;
+            if let (Ok(()), Some(memory)) = (&sent, memory) {
+                sent = out.send(Ok(Folded::Memory(Arc::new(memory)))).await;
+            }
             metrics.blocked.inc_by(waiting.elapsed().as_secs_f64());
             if sent.is_err() {
                 return Ok(());

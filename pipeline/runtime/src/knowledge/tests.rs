@@ -15,12 +15,12 @@ use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
 use super::{Marker, Recorder, Watched, leave};
-use crate::NamedSink;
 use crate::metrics::LogMetrics;
 use crate::patient::PatientLog;
 use crate::pipeline::{self, LogKind, Stream};
 use crate::readiness::Readiness;
 use crate::spool::{Limits, Spool};
+use crate::{FindingsBoard, NamedSink};
 
 const START: i64 = 1_767_225_600;
 const LIMITS: Limits = Limits { segment_bytes: 1 << 20, max_bytes: 1 << 26, look_back: 0 };
@@ -261,10 +261,17 @@ async fn published(dir: &Path, watched: &Watched, source: Box<dyn Source>, windo
         limits: KeyLimits::default(),
         enrichment: Some(enrichment),
         watched: Some(watched.clone()),
+        detect: None,
         workers: 2,
     };
     let (stop, stopped) = watch::channel(false);
-    let running = tokio::spawn(pipeline::run(stream, &mut Registry::default(), &Readiness::default(), stopped));
+    let running = tokio::spawn(pipeline::run(
+        stream,
+        &mut Registry::default(),
+        &Readiness::default(),
+        &FindingsBoard::default(),
+        stopped,
+    ));
     for _ in 0..windows {
         each.recv().await.expect("a window");
     }

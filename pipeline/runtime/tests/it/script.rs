@@ -10,7 +10,7 @@ use catchment_core::{
 };
 use catchment_runtime::pipeline::{self, LogKind, Stream};
 use catchment_runtime::spool::Limits;
-use catchment_runtime::{KeyLimits, NamedSink, Readiness};
+use catchment_runtime::{FindingsBoard, KeyLimits, NamedSink, Readiness};
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, watch};
 
@@ -153,6 +153,7 @@ pub(crate) fn stream(script: Script, log: LogKind, shelves: &[&Shelf]) -> Stream
         limits: KeyLimits::default(),
         enrichment: None,
         watched: None,
+        detect: Some(Arc::default()),
         workers: 1,
     }
 }
@@ -160,7 +161,8 @@ pub(crate) fn stream(script: Script, log: LogKind, shelves: &[&Shelf]) -> Stream
 /// Runs the stream until it ends, or stops it once `done`.
 pub(crate) async fn run_until(stream: Stream, done: impl Future<Output = ()>) -> Result<()> {
     let (stop, stopped) = watch::channel(false);
-    let running = pipeline::run(stream, &mut Registry::default(), &Readiness::default(), stopped);
+    let running =
+        pipeline::run(stream, &mut Registry::default(), &Readiness::default(), &FindingsBoard::default(), stopped);
     tokio::pin!(running);
     tokio::select! {
         ended = &mut running => return ended,

@@ -202,12 +202,12 @@ impl Detector {
         }
     }
 
-    /// The newest rows of the findings that are open, in the order of their ids.
-    pub fn open_findings(&self) -> Vec<&FindingRow> {
+    /// The newest rows of the findings that are not forgotten, in the order of their ids.
+    pub fn findings(&self) -> Vec<&FindingRow> {
         let findings = self.sightings.slots.iter().flatten().filter_map(|slot| slot.finding.as_ref());
-        let mut open: Vec<_> = findings.filter(|f| f.is_open() && f.is_published()).map(|f| &f.row).collect();
-        open.sort_unstable_by_key(|row| row.id);
-        open
+        let mut rows: Vec<_> = findings.filter(|finding| finding.is_published()).map(|finding| &finding.row).collect();
+        rows.sort_unstable_by_key(|row| row.id);
+        rows
     }
 
     /// How much it remembers.

@@ -1,0 +1,232 @@
+//! Looking for findings in a fold, and what is remembered of them over a restart.
+//!
+//! Each line looks for itself, as it folds for itself, so findings are rows of its epochs like all others. What a detector
+//! remembers goes to a file once the sink has made the epochs it speaks of durable; a start goes back to that file's
+//! epoch, folds again from its floor, and the sink is spared what it has.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use catchment_core::json::RowWriter;
+use catchment_core::{
+    Cursor, Epoch, EpochId, Error, FindingId, FindingRow, LogId, LogPosition, Result, Retry, Span, StreamId,
+};
+use catchment_stages::detect::{Detector, Settings};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Memory below this is saved with every epoch, a larger one less often.
+const SMALL: usize = 1 << 20;
+/// Epochs between two times that a large memory is saved.
+const SAVE_EVERY: u32 = 10;
+
+/// What looks for findings while a log is folded.
+pub(crate) struct Detecting {
+    detector: Detector,
+    /// Epochs up to this one have been looked at.
+    after: Option<EpochId>,
+    saved_bytes: usize,
+    unsaved_epochs: u32,
+    board: Option<Board>,
+}
+
+impl Detecting {
+    /// Goes on from what is remembered, or remembers nothing yet.
+    pub(crate) fn new(
+        settings: &Arc<Settings>,
+        stream: &StreamId,
+        memory: Option<Memory>,
+        board: Option<Board>,
+    ) -> Self {
+        let after = memory.as_ref().map(|memory| memory.cursor.committed);
+        let detector = memory.map(|memory| memory.detector);
+        let detector = detector.unwrap_or_else(|| Detector::new(settings.clone(), &stream.cluster));
+        if let Some(board) = &board {
+            board.begin(&detector);
+        }
+        Self { detector, after, saved_bytes: 0, unsaved_epochs: 0, board }
+    }
+
+    /// Looks at an epoch, unless that was done before the restart.
+    pub(crate) fn observe(&mut self, epoch: &mut Epoch) {
+        if self.after.is_some_and(|after| epoch.id <= after) {
+            return;
+        }
+        self.detector.observe(epoch);
+        if let Some(board) = &self.board {
+            board.post(epoch);
+        }
+    }
+
+    /// What is to be kept now, behind the epoch.
+    pub(crate) fn to_save(&mut self, epoch: &Epoch) -> Option<Saved> {
+        self.unsaved_epochs += 1;
+        let is_known = self.after.is_some_and(|after| epoch.id <= after);
+        if is_known || self.saved_bytes > SMALL && self.unsaved_epochs < SAVE_EVERY {
+            return None;
+        }
+        let bytes = self.detector.save(&epoch.cursor());
+        (self.saved_bytes, self.unsaved_epochs) = (bytes.len(), 0);
+        Some(Saved { id: epoch.id, floor: epoch.floor.position, bytes })
+    }
+}
+
+/// What a detector remembers behind an epoch, as bytes.
+pub(crate) struct Saved {
+    pub(crate) id: EpochId,
+    pub(crate) floor: LogPosition,
+    bytes: Vec<u8>,
+}
+
+/// A detector as it was behind an epoch.
+pub(crate) struct Memory {
+    detector: Detector,
+    pub(crate) cursor: Cursor,
+}
+
+/// The file that a line keeps the memory of its detector in.
+#[derive(Clone, Debug)]
+pub(crate) struct MemoryFile(PathBuf);
+
+impl MemoryFile {
+    /// The file of a sink, below the folder of a stream's log.
+    pub(crate) fn of(log: &Path, sink: &str) -> Self {
+        Self(log.join("findings").join(format!("{sink}.memory")))
+    }
+
+    /// What is remembered, if it belongs before what the sink has and the log still reaches back to it.
+    pub(crate) fn load(
+        &self,
+        settings: &Arc<Settings>,
+        stream: &StreamId,
+        (log, first): (LogId, LogPosition),
+        held: Option<&Cursor>,
+    ) -> Result<Option<Memory>> {
+        let bytes = match fs::read(&self.0) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(self.failed("read", e)),
+        };
+        let misfit = match Detector::restore(settings.clone(), &stream.cluster, &bytes) {
+            Err(e) => e.to_string(),
+            Ok((_, cursor)) if cursor.log != Some(log) => "it is of another log".to_owned(),
+            Ok((_, cursor)) if held.is_none_or(|held| cursor.committed > held.committed) => {
+                "the sink does not have the epochs it speaks of".to_owned()
+            }
+            Ok((_, cursor)) if cursor.floor.position < first => "the log no longer reaches back to it".to_owned(),
+            Ok((detector, cursor)) => return Ok(Some(Memory { detector, cursor })),
+        };
+        let file = self.0.display();
+        tracing::warn!(%stream, %file, misfit, "what was remembered of findings is not used; open ones may be told again");
+        Ok(None)
+    }
+
+    /// Puts what is remembered into the file, whole or not at all.
+    pub(crate) fn keep(&self, saved: &Saved) -> Result<()> {
+        self.write(&saved.bytes).map_err(|e| self.failed("write", e))
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let folder = self.0.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)?;
+        let draft = self.0.with_extension("draft");
+        let mut file = File::create(&draft)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&draft, &self.0)?;
+        File::open(folder)?.sync_all()
+    }
+
+    fn failed(&self, what: &str, e: io::Error) -> Error {
+        let file = self.0.display();
+        Error::external(format!("cannot {what} what is remembered of findings in `{file}`; look at the disk"))
+            .with_retry(Retry::Reopen)
+            .caused_by(e)
+    }
+}
+
+/// The findings of all streams as they stand, for whoever asks.
+#[derive(Clone, Debug, Default)]
+pub struct FindingsBoard(Arc<Mutex<BTreeMap<String, BTreeMap<FindingId, String>>>>);
+
+impl FindingsBoard {
+    /// One JSON object a line, in the order of streams and ids.
+    pub fn lines(&self) -> String {
+        let rows = self.lock();
+        rows.values().flat_map(BTreeMap::values).map(|row| format!("{row}\n")).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, BTreeMap<FindingId, String>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OpenLabels {
+    kind: &'static str,
+    severity: &'static str,
+    namespace: String,
+}
+
+/// Where one stream posts its findings, and counts those that are open.
+#[derive(Clone, Debug)]
+pub(crate) struct Board {
+    all: FindingsBoard,
+    stream: StreamId,
+    window: i64,
+    open: Family<OpenLabels, Gauge>,
+    /// What the gauge counts of each finding.
+    counted: Arc<Mutex<BTreeMap<FindingId, OpenLabels>>>,
+}
+
+impl Board {
+    /// Registers the gauge under the stream's labels.
+    pub(crate) fn register(all: FindingsBoard, stream: StreamId, window: i64, registry: &mut Registry) -> Self {
+        let open = Family::default();
+        registry.register("findings_open", "Findings that are open, by kind, severity and namespace", open.clone());
+        Self { all, stream, window, open, counted: Arc::default() }
+    }
+
+    fn begin(&self, detector: &Detector) {
+        for row in detector.findings() {
+            let start = row.last_seen.plus(-self.window);
+            self.put(row, &RowWriter::for_findings(&self.stream, Span::new(start, row.last_seen)));
+        }
+    }
+
+    fn post(&self, epoch: &Epoch) {
+        let Some(window) = &epoch.window else { return };
+        let writer = RowWriter::for_findings(&self.stream, window.span);
+        epoch.findings.iter().for_each(|row| self.put(row, &writer));
+        let mut all = self.all.lock();
+        if let Some(rows) = all.get_mut(&self.stream.to_string()) {
+            epoch.forgotten.iter().for_each(|id| drop(rows.remove(id)));
+        }
+    }
+
+    fn put(&self, row: &FindingRow, writer: &RowWriter) {
+        let mut json = Vec::new();
+        writer.finding(&mut json, row);
+        let json = String::from_utf8(json).expect("JSON is text");
+        self.all.lock().entry(self.stream.to_string()).or_default().insert(row.id, json);
+        self.count(row);
+    }
+
+    fn count(&self, row: &FindingRow) {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = counted.remove(&row.id) {
+            self.open.get_or_create_owned(&before).dec();
+        }
+        if row.status.is_open() {
+            let namespace = row.namespace.clone().unwrap_or_default();
+            let labels = OpenLabels { kind: row.kind.name(), severity: row.severity.name(), namespace };
+            self.open.get_or_create_owned(&labels).inc();
+            counted.insert(row.id, labels);
+        }
+    }
+}
