@@ -140,7 +140,7 @@ clean_up() {
 
 check_schemas() {
     local dataset file lines step
-    for dataset in flows conversations late rejects gaps; do
+    for dataset in flows conversations late rejects gaps findings; do
         file=$dir/rows/kafka/$dataset.jsonl
         lines=$(wc -l <"$file")
         if [ "$lines" = 0 ]; then

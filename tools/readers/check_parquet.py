@@ -16,7 +16,7 @@ import pyarrow
 import pyarrow.compute as compute
 import pyarrow.dataset as datasets
 
-DATASETS = ["flows", "conversations", "late", "rejects", "gaps"]
+DATASETS = ["flows", "conversations", "late", "rejects", "gaps", "findings"]
 PARTITIONS = datasets.partitioning(
     pyarrow.schema([("date", pyarrow.string()), ("hour", pyarrow.int32())]), flavor="hive"
 )

@@ -20,7 +20,7 @@ import pyarrow.compute as compute
 import pyarrow.dataset as datasets
 from pyarrow.fs import LocalFileSystem, S3FileSystem, copy_files
 
-DATASETS = ["flows", "conversations", "late", "rejects", "gaps"]
+DATASETS = ["flows", "conversations", "late", "rejects", "gaps", "findings"]
 POLL_SECONDS = 3
 
 

@@ -37,6 +37,8 @@ pub enum DatasetName {
     Rejects,
     /// Intervals known to be missing.
     Gaps,
+    /// What has become of findings.
+    Findings,
 }
 
 impl From<DatasetName> for Dataset {
@@ -47,6 +49,7 @@ impl From<DatasetName> for Dataset {
             DatasetName::Late => Self::Late,
             DatasetName::Rejects => Self::Rejects,
             DatasetName::Gaps => Self::Gaps,
+            DatasetName::Findings => Self::Findings,
         }
     }
 }

@@ -23,6 +23,8 @@ fn epoch(number: u64) -> Epoch {
         late: Vec::new(),
         rejects: Vec::new(),
         gaps: vec![gap],
+        findings: Vec::new(),
+        forgotten: Vec::new(),
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Config {
     pub partitions: u32,
     /// Replicas of a created topic; 3 on a cluster that must survive the loss of a broker.
     pub replication: u32,
-    /// How long a created data topic keeps rows.
+    /// How long a created data topic keeps rows; that of findings keeps the newest row of each until it is forgotten.
     pub retention: Period,
     /// Further librdkafka settings, such as `sasl.username`. Those that exactly-once rests on are refused.
     pub properties: BTreeMap<String, String>,

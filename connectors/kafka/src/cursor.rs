@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use catchment_core::{Cursor, Epoch, EpochId, Error, LogId, Result, StreamId};
+use catchment_schemas::Dataset;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
@@ -57,8 +58,8 @@ impl Record {
         let window = epoch.window.as_ref().map(|window| Window {
             start: window.span.start.to_rfc3339(),
             end: window.span.end.to_rfc3339(),
-            rows: [("flows", window.flows.len()), ("conversations", window.conversations.len())]
-                .map(|(name, rows)| (name.to_owned(), rows))
+            rows: [Dataset::Flows, Dataset::Conversations, Dataset::Findings]
+                .map(|dataset| (dataset.name().to_owned(), epoch.rows_of(dataset)))
                 .into(),
         });
         Self { format: FORMAT, cursor: Some(epoch.cursor()), partial: None, window }
@@ -182,6 +183,8 @@ mod tests {
             late: vec![],
             rejects: vec![],
             gaps: vec![],
+            findings: vec![],
+            forgotten: vec![],
         };
         let record = Record::partial(Some(cursor.clone()), &next, 2);
         let read = Record::parse("t", "k", &serde_json::to_vec(&record).unwrap()).unwrap();

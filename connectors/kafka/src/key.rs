@@ -2,7 +2,8 @@
 
 use catchment_core::{Endpoint, Epoch, KeyRecord, StreamId};
 
-/// The keys of all rows of an epoch, in the order of [`catchment_core::json::for_each_row`].
+/// The keys of all rows of an epoch, in the order of [`catchment_core::json::for_each_row`]. A finding has its own: only
+/// then does compaction keep the newest row of each.
 pub(crate) fn keys(epoch: &Epoch) -> impl Iterator<Item = String> {
     let cluster = &epoch.stream.cluster;
     let flows = epoch.window.iter().flat_map(|w| w.flows.iter().map(|row| &row.key));
@@ -10,7 +11,8 @@ pub(crate) fn keys(epoch: &Epoch) -> impl Iterator<Item = String> {
     let late = epoch.late.iter().map(|row| &row.flow.key);
     let side_rows = epoch.rejects.len() + epoch.gaps.len();
     let pairs = flows.chain(conversations).chain(late).map(move |key| pair_key(cluster, key));
-    pairs.chain(std::iter::repeat_n(stream_key(&epoch.stream), side_rows))
+    let findings = epoch.findings.iter().map(|row| row.id.to_string());
+    pairs.chain(std::iter::repeat_n(stream_key(&epoch.stream), side_rows)).chain(findings)
 }
 
 /// The cluster and the two endpoints in name order, so that both directions meet.

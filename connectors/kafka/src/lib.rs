@@ -2,7 +2,9 @@
 //!
 //! * Rows go to one topic a dataset, `catchment.<dataset>.v1`, as one JSON object a record. The
 //!   record key is the cluster and the unordered pair of endpoints, so both directions of a
-//!   conversation, and all its windows, share a partition. Data topics hold rows and nothing else.
+//!   conversation, and all its windows, share a partition. Data topics hold rows and nothing else,
+//!   but that of findings, which is compacted and keyed by finding: a record without a value tells
+//!   that one is forgotten.
 //! * An epoch is cut into chunks by its rows alone; a chunk is one transaction. The same
 //!   transaction moves the cursor, a record of the compacted topic `catchment.cursors.v1`. The
 //!   cursor record that ends an epoch with a window carries the header `marker: window_end` and the

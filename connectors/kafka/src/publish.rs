@@ -15,8 +15,8 @@ use crate::cursor::{self, Record};
 use crate::key;
 use crate::metrics::{Metrics, Tally};
 
-/// Delivery reports are served once in so many rows.
-const ROWS_PER_POLL: u64 = 1000;
+/// Delivery reports are served once in so many records.
+const RECORDS_PER_POLL: u64 = 1000;
 
 /// Where rows of a dataset go.
 struct Door {
@@ -71,7 +71,7 @@ pub(crate) struct Publisher<'a> {
 /// What is in the open transaction.
 struct Transaction {
     begun: Instant,
-    rows: u64,
+    records: u64,
     tallies: BTreeMap<Dataset, Tally>,
 }
 
@@ -95,16 +95,20 @@ impl<'a> Publisher<'a> {
         json::for_each_row(self.epoch, |dataset, row| {
             let key = keys.next().expect("keys and rows come in the same order and number");
             if outcome.is_ok() {
-                outcome = self.row(dataset, &key, row);
+                outcome = self.record(dataset, &key, Some(row));
             }
         });
         outcome?;
+        for forgotten in &self.epoch.forgotten {
+            self.record(Dataset::Findings, &forgotten.to_string(), None)?;
+        }
         self.end_chunk(&Record::whole(self.epoch))?;
         Ok(self.epoch.cursor())
     }
 
-    fn row(&mut self, dataset: Dataset, key: &str, row: &[u8]) -> Result<()> {
-        if self.cutter.cuts_before(row.len()) {
+    /// A row, or the end of all rows of its key.
+    fn record(&mut self, dataset: Dataset, key: &str, row: Option<&[u8]>) -> Result<()> {
+        if self.cutter.cuts_before(row.map_or(0, <[u8]>::len)) {
             self.end_chunk(&Record::partial(self.before.clone(), self.epoch, self.chunk + 1))?;
         }
         match self.doors.data.get(&dataset) {
@@ -113,16 +117,16 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    fn send(&mut self, dataset: Dataset, door: &Door, key: &str, row: &[u8]) -> Result<()> {
+    fn send(&mut self, dataset: Dataset, door: &Door, key: &str, row: Option<&[u8]>) -> Result<()> {
         self.begin()?;
-        let record = BaseRecord::to(&door.topic).key(key).payload(row).headers(door.headers.clone());
-        self.producer.send(record)?;
+        let record = BaseRecord::to(&door.topic).key(key).headers(door.headers.clone());
+        self.producer.send(BaseRecord { payload: row, ..record })?;
         let open = self.open.as_mut().expect("begun above");
         let tally = open.tallies.entry(dataset).or_default();
-        tally.rows += 1;
-        tally.bytes += row.len() as u64;
-        open.rows += 1;
-        if open.rows.is_multiple_of(ROWS_PER_POLL) {
+        tally.rows += u64::from(row.is_some());
+        tally.bytes += row.map_or(0, <[u8]>::len) as u64;
+        open.records += 1;
+        if open.records.is_multiple_of(RECORDS_PER_POLL) {
             self.producer.poll();
         }
         Ok(())
@@ -131,7 +135,7 @@ impl<'a> Publisher<'a> {
     fn begin(&mut self) -> Result<()> {
         if self.open.is_none() {
             self.producer.begin()?;
-            self.open = Some(Transaction { begun: Instant::now(), rows: 0, tallies: BTreeMap::new() });
+            self.open = Some(Transaction { begun: Instant::now(), records: 0, tallies: BTreeMap::new() });
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use catchment_core::{Error, Result};
+use catchment_schemas::Dataset;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -26,17 +27,26 @@ pub(crate) struct Topic {
 pub(crate) fn wanted(config: &Config) -> Result<Vec<Topic>> {
     let topic = |name, partitions, settings| Topic { name, partitions, replication: config.replication, settings };
     let data = config.selected()?.into_iter().map(|dataset| {
-        let settings = vec![
-            ("cleanup.policy", "delete".to_owned()),
-            ("retention.ms", config.retention.0.as_millis().to_string()),
-            ("max.message.bytes", MAX_MESSAGE_BYTES.to_owned()),
-        ];
+        let kept = match dataset {
+            // How each finding stands, until a tombstone says that it is forgotten.
+            Dataset::Findings => compacted(),
+            _ => expiring(config),
+        };
+        let settings = [kept, vec![("max.message.bytes", MAX_MESSAGE_BYTES.to_owned())]].concat();
         topic(dataset.topic(&config.topic_prefix), config.partitions, settings)
     });
-    // Only closed segments are compacted, and an opening sink reads what is left.
-    let settings = vec![("cleanup.policy", "compact".to_owned()), ("segment.ms", "3600000".to_owned())];
-    let cursors = topic(config.cursor_topic(), 1, settings);
+    let cursors = topic(config.cursor_topic(), 1, compacted());
     Ok(data.chain([cursors]).collect())
+}
+
+fn expiring(config: &Config) -> Vec<(&'static str, String)> {
+    let retention = config.retention.0.as_millis().to_string();
+    vec![("cleanup.policy", "delete".to_owned()), ("retention.ms", retention)]
+}
+
+/// Only closed segments are compacted, and who reads from the beginning reads what is left.
+fn compacted() -> Vec<(&'static str, String)> {
+    vec![("cleanup.policy", "compact".to_owned()), ("segment.ms", "3600000".to_owned())]
 }
 
 /// Talks to the brokers about topics.
@@ -188,6 +198,15 @@ mod tests {
         assert!(flows.settings.contains(&("retention.ms", "604800000".to_owned())));
         assert_eq!((cursors.name.as_str(), cursors.partitions), ("catchment.cursors.v1", 1));
         assert!(cursors.settings.contains(&("cleanup.policy", "compact".to_owned())));
+    }
+
+    #[test]
+    fn findings_are_compacted_and_do_not_expire() {
+        let topics = wanted(&Config { datasets: vec!["findings".to_owned()], ..Config::default() }).unwrap();
+        let findings = &topics[0];
+        assert_eq!((findings.name.as_str(), findings.partitions), ("catchment.findings.v1", 6));
+        assert!(findings.settings.contains(&("cleanup.policy", "compact".to_owned())));
+        assert!(findings.settings.iter().all(|(key, _)| *key != "retention.ms"), "{:?}", findings.settings);
     }
 
     #[test]

@@ -86,6 +86,11 @@ pub(crate) fn free_text<S: AsRef<str>>(items: impl Iterator<Item = S>) -> ArrayR
     Arc::new(StringArray::from_iter_values(items))
 }
 
+/// Text of any kind, where there is any.
+pub(crate) fn optional_text<'a>(items: impl Iterator<Item = Option<&'a str>>) -> ArrayRef {
+    Arc::new(items.collect::<StringArray>())
+}
+
 /// Counters; those beyond 63 bits are cut to the largest number the contract can carry.
 pub(crate) fn counts(items: impl Iterator<Item = u64>) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(items.map(clamp)))

@@ -38,6 +38,8 @@ pub enum DatasetName {
     Rejects,
     /// Intervals known to be missing.
     Gaps,
+    /// What has become of findings.
+    Findings,
 }
 
 /// How an S3-compatible store is reached.
@@ -77,12 +79,12 @@ impl std::fmt::Debug for S3 {
 
 impl Default for Config {
     fn default() -> Self {
-        use DatasetName::{Conversations, Flows, Gaps, Late, Rejects};
+        use DatasetName::{Conversations, Findings, Flows, Gaps, Late, Rejects};
         Self {
             url: String::new(),
             roll: Period::secs(300),
             max_rows: 1_000_000,
-            datasets: vec![Flows, Conversations, Late, Rejects, Gaps],
+            datasets: vec![Flows, Conversations, Late, Rejects, Gaps, Findings],
             s3: S3::default(),
         }
     }
@@ -96,6 +98,7 @@ impl From<DatasetName> for Dataset {
             DatasetName::Late => Self::Late,
             DatasetName::Rejects => Self::Rejects,
             DatasetName::Gaps => Self::Gaps,
+            DatasetName::Findings => Self::Findings,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! encoder still recognizes its rows: a key by its `flow_id`, which stands for all its columns,
 //! everything else by its value. Who talked is left out: it is joined to a row and says nothing of what was counted. Numbers are little endian; texts follow their length.
 
-use catchment_core::{Conversation, Counters, FlowRow, GapRow, LateRow, RejectRow, Span};
+use catchment_core::{Conversation, Counters, FindingRow, FlowRow, GapRow, LateRow, RejectRow, Resolution, Span};
 use sha2::{Digest as _, Sha256};
 
 use crate::group::Windowed;
@@ -71,6 +71,19 @@ pub(crate) fn gap(out: &mut Vec<u8>, row: &GapRow) {
     span(out, row.span);
     text(out, &row.reason);
     text(out, &row.detail);
+}
+
+/// What became of which finding, and when. How it is worded and rated depends on the release and the configuration.
+pub(crate) fn finding(out: &mut Vec<u8>, row: &Windowed<FindingRow>) {
+    span(out, row.span);
+    let row = &row.row;
+    out.extend(row.id.0.to_le_bytes());
+    text(out, row.status.name());
+    text(out, row.resolution.map_or("", Resolution::name));
+    number(out, row.first_seen.0 as u64);
+    number(out, row.last_seen.0 as u64);
+    number(out, row.windows_seen);
+    number(out, u64::from(row.reopen_count));
 }
 
 fn flow_row(out: &mut Vec<u8>, row: &FlowRow) {

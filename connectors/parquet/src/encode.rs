@@ -4,11 +4,16 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, RecordBatch};
 use arrow_schema::Fields;
-use catchment_core::{Conversation, Counters, FlowRow, GapRow, Half, LateRow, RejectRow, Result, Span, StreamId, View};
+use catchment_core::{
+    Conversation, Counters, FindingRow, FlowRow, GapRow, Half, LateRow, RejectRow, Resolution, Result, Span, StreamId,
+    View,
+};
 use catchment_schemas::goldmane::names;
 use catchment_schemas::{Dataset, arrow};
 
-use crate::columns::{Columns, constant, counts, free_text, item_of, lists, members_of, optional_counts, text, times};
+use crate::columns::{
+    Columns, constant, counts, free_text, item_of, lists, members_of, optional_counts, optional_text, text, times,
+};
 use crate::group::Windowed;
 use crate::identity;
 use crate::keys::{self, Distinct};
@@ -91,7 +96,55 @@ pub(crate) fn gaps(stream: &StreamId, rows: &[&GapRow]) -> Result<RecordBatch> {
     out.into_batch(arrow::schema(Dataset::Gaps))
 }
 
+/// Rows of `findings`.
+pub(crate) fn findings(stream: &StreamId, rows: &[&Windowed<FindingRow>]) -> Result<RecordBatch> {
+    let schema = arrow::schema(Dataset::Findings);
+    let mut out = stream_columns(stream, rows.len());
+    windows(&mut out, rows.iter().map(|r| r.span));
+    let rows: Vec<_> = rows.iter().map(|r| &r.row).collect();
+    finding_words(&mut out, &rows);
+    finding_life(&mut out, &rows);
+    finding_texts(&mut out, &rows);
+    let related = text(rows.iter().flat_map(|r| r.related.iter().map(|id| Some(id.to_string()))));
+    let lengths = rows.iter().map(|r| r.related.len());
+    out.add("related", lists(item_of(schema.fields(), "related"), lengths, related)?);
+    out.into_batch(schema)
+}
+
 // === groups of columns ===
+
+fn finding_words(out: &mut Columns, rows: &[&FindingRow]) {
+    out.add("finding_id", free_text(rows.iter().map(|r| r.id.to_string())));
+    out.add("kind", text(rows.iter().map(|r| Some(r.kind.name()))));
+    out.add("family", text(rows.iter().map(|r| Some(r.kind.family().name()))));
+    out.add("status", text(rows.iter().map(|r| Some(r.status.name()))));
+    out.add("severity", text(rows.iter().map(|r| Some(r.severity.name()))));
+    out.add("confidence", text(rows.iter().map(|r| Some(r.confidence.name()))));
+    out.add("namespace", text(rows.iter().map(|r| r.namespace.as_deref())));
+    out.add("owner", text(rows.iter().map(|r| r.owner.as_deref())));
+    out.add("runbook", text(rows.iter().map(|r| Some(r.kind.runbook()))));
+}
+
+fn finding_life(out: &mut Columns, rows: &[&FindingRow]) {
+    out.add("muted", bools(rows.iter().map(|r| r.mute.is_some())));
+    out.add("mute_reason", optional_text(rows.iter().map(|r| r.mute.as_ref().map(|mute| mute.reason.as_str()))));
+    out.add("mute_until", times(rows.iter().map(|r| r.mute.as_ref().map(|mute| mute.until))));
+    out.add("first_seen", times(rows.iter().map(|r| Some(r.first_seen))));
+    out.add("last_seen", times(rows.iter().map(|r| Some(r.last_seen))));
+    out.add("windows_seen", counts(rows.iter().map(|r| r.windows_seen)));
+    out.add("reopen_count", counts(rows.iter().map(|r| u64::from(r.reopen_count))));
+    out.add("resolution_reason", text(rows.iter().map(|r| r.resolution.map(Resolution::name))));
+}
+
+fn finding_texts(out: &mut Columns, rows: &[&FindingRow]) {
+    out.add("subject", free_text(rows.iter().map(|r| r.subject.to_json().to_string())));
+    out.add("impact", free_text(rows.iter().map(|r| &r.impact)));
+    out.add("evidence", free_text(rows.iter().map(|r| &r.evidence)));
+    out.add("title", free_text(rows.iter().map(|r| &r.title)));
+    out.add("explanation", free_text(rows.iter().map(|r| &r.explanation)));
+    out.add("remediation", free_text(rows.iter().map(|r| &r.remediation)));
+    out.add("verify", free_text(rows.iter().map(|r| &r.verify)));
+}
 
 fn stream_columns(stream: &StreamId, rows: usize) -> Columns {
     let mut out = Columns::default();

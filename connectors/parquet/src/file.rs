@@ -17,8 +17,9 @@ use crate::group::{Group, Windowed};
 use crate::keys::Distinct;
 use crate::{digest, encode, name};
 
-/// Rejected records carry up to 4 KiB of text each: this many keep a column within 32-bit offsets.
-const MAX_REJECTS: usize = 100_000;
+/// Rejected records carry up to 4 KiB of text each, and findings their evidence: this many keep a column within 32-bit
+/// offsets.
+const MAX_ROWS_OF_TEXT: usize = 100_000;
 
 /// Sorted rows compress so well that higher levels cost time and save next to nothing.
 const ZSTD_LEVEL: i32 = 3;
@@ -67,6 +68,11 @@ pub(crate) fn files(layout: &Layout, group: &Group, dataset: Dataset) -> Result<
             rows.sort_by_key(|r| r.position);
             pages.write(&rows, |p| encode::gaps(stream, p), digest::gap)
         }
+        Dataset::Findings => {
+            let mut rows: Vec<_> = group.findings.iter().collect();
+            rows.sort_by_key(|r| (r.row.id, r.span.start));
+            pages.write(&rows, |p| encode::findings(stream, p), digest::finding)
+        }
     }
 }
 
@@ -113,7 +119,10 @@ impl Pages<'_> {
         batch: impl Fn(&[&R]) -> Result<RecordBatch>,
         facts: fn(&mut Vec<u8>, &R),
     ) -> Result<Vec<File>> {
-        let limit = if self.dataset == Dataset::Rejects { MAX_REJECTS } else { usize::MAX };
+        let limit = match self.dataset {
+            Dataset::Rejects | Dataset::Findings => MAX_ROWS_OF_TEXT,
+            _ => usize::MAX,
+        };
         let parts = rows.chunks(self.layout.max_rows.min(limit));
         parts.enumerate().map(|(seq, part)| self.file(seq, &batch(part)?, digest::of(part, facts))).collect()
     }
@@ -172,6 +181,7 @@ fn sort_order(dataset: Dataset) -> &'static [&'static str] {
         }
         Dataset::Rejects => &["log_position", "log_index"],
         Dataset::Gaps => &["log_position"],
+        Dataset::Findings => &["finding_id", "window_start"],
     }
 }
 

@@ -1,8 +1,8 @@
 //! The rows of the slot of event time that is still open.
 
 use catchment_core::{
-    Conversation, Cursor, Epoch, EpochId, EventTime, FlowRow, GapRow, IdentityState, LateRow, LogId, RejectRow, Span,
-    StreamId,
+    Conversation, Cursor, Epoch, EpochId, EventTime, FindingRow, FlowRow, GapRow, IdentityState, LateRow, LogId,
+    RejectRow, Span, StreamId,
 };
 use catchment_schemas::Dataset;
 
@@ -42,6 +42,7 @@ pub(crate) struct Group {
     pub(crate) late: Vec<LateRow>,
     pub(crate) rejects: Vec<RejectRow>,
     pub(crate) gaps: Vec<GapRow>,
+    pub(crate) findings: Vec<Windowed<FindingRow>>,
 }
 
 impl Group {
@@ -59,6 +60,7 @@ impl Group {
             late: Vec::new(),
             rejects: Vec::new(),
             gaps: Vec::new(),
+            findings: Vec::new(),
         }
     }
 
@@ -92,12 +94,12 @@ impl Group {
             self.flows.extend(window.flows.iter().cloned().map(|row| Windowed { span, coverage, identity, row }));
         }
         if wanted.contains(&Dataset::Conversations) {
-            self.conversations.extend(window.conversations.iter().cloned().map(|row| Windowed {
-                span,
-                coverage,
-                identity,
-                row,
-            }));
+            let rows = window.conversations.iter().cloned();
+            self.conversations.extend(rows.map(|row| Windowed { span, coverage, identity, row }));
+        }
+        if wanted.contains(&Dataset::Findings) {
+            let rows = epoch.findings.iter().cloned();
+            self.findings.extend(rows.map(|row| Windowed { span, coverage, identity, row }));
         }
     }
 

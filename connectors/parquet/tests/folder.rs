@@ -79,6 +79,7 @@ fn sort_order(dataset: Dataset) -> &'static [&'static str] {
     match dataset {
         Dataset::Rejects => &["log_position", "log_index"],
         Dataset::Gaps => &["log_position"],
+        Dataset::Findings => &["finding_id", "window_start"],
         _ => &["source_namespace", "source_name", "dest_namespace", "dest_name", "window_start"],
     }
 }
@@ -171,6 +172,23 @@ async fn after_a_crash_before_the_cursor_moved_the_same_objects_are_met() {
     forget_cursor(&folder);
     assert_eq!(publish(config(folder.path()), &epochs).await.unwrap(), Some(epochs[1].cursor()));
     assert!(before == contents(folder.path()));
+}
+
+#[tokio::test]
+async fn a_finding_that_is_worded_otherwise_is_the_same_row_and_one_that_went_over_is_another() {
+    let folder = tempfile::tempdir().unwrap();
+    publish(config(folder.path()), &[epoch(0, 4)]).await.unwrap();
+    let before = contents(folder.path());
+    forget_cursor(&folder);
+    let mut reworded = epoch(0, 4);
+    reworded.findings[0].title = "put otherwise by the next release".into();
+    assert_eq!(publish(config(folder.path()), &[reworded]).await.unwrap(), Some(epoch(0, 4).cursor()));
+    assert!(before == contents(folder.path()));
+    forget_cursor(&folder);
+    let mut other = epoch(0, 4);
+    other.findings[0].status = catchment_core::Status::Stale;
+    let error = publish(config(folder.path()), &[other]).await.unwrap_err();
+    assert!(error.message.contains("findings/") && error.message.contains("exists with other rows"), "{error}");
 }
 
 #[tokio::test]

@@ -162,6 +162,7 @@ pub(crate) enum DatasetArg {
     Late,
     Rejects,
     Gaps,
+    Findings,
 }
 
 #[derive(ClapArgs)]

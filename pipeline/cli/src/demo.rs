@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use catchment_core::{Error, EventTime, Period, Result};
-use catchment_files::DatasetName::{Conversations, Flows, Gaps, Late, Rejects};
+use catchment_files::DatasetName::{Conversations, Findings, Flows, Gaps, Late, Rejects};
 use catchment_runtime::NamedSink;
 use catchment_simulator::Options;
 use prometheus_client::registry::Registry;
@@ -130,7 +130,7 @@ fn configuration(folder: &Folder, address: &str, kafka: Option<catchment_kafka::
     };
     let lines = catchment_files::SinkConfig {
         path: folder.rows().display().to_string(),
-        datasets: vec![Flows, Conversations, Late, Rejects, Gaps],
+        datasets: vec![Flows, Conversations, Late, Rejects, Gaps, Findings],
     };
     let mut sinks = BTreeMap::from([
         ("lake".to_owned(), SinkConfig::Parquet(lake)),

@@ -132,5 +132,6 @@ fn dataset_name(arg: DatasetArg) -> catchment_files::DatasetName {
         DatasetArg::Late => catchment_files::DatasetName::Late,
         DatasetArg::Rejects => catchment_files::DatasetName::Rejects,
         DatasetArg::Gaps => catchment_files::DatasetName::Gaps,
+        DatasetArg::Findings => catchment_files::DatasetName::Findings,
     }
 }

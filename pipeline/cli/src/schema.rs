@@ -13,6 +13,7 @@ impl From<DatasetArg> for Dataset {
             DatasetArg::Late => Self::Late,
             DatasetArg::Rejects => Self::Rejects,
             DatasetArg::Gaps => Self::Gaps,
+            DatasetArg::Findings => Self::Findings,
         }
     }
 }

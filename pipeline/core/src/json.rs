@@ -138,7 +138,7 @@ impl RowWriter {
     }
 }
 
-/// Every row of an epoch in the order sinks publish it: flows, conversations, findings, late, rejects, gaps.
+/// Every row of an epoch in the order sinks publish it: flows, conversations, late, rejects, gaps, findings.
 /// `emit` receives the dataset and one JSON object.
 pub fn for_each_row(epoch: &Epoch, mut emit: impl FnMut(catchment_schemas::Dataset, &[u8])) {
     use catchment_schemas::Dataset;
@@ -152,12 +152,15 @@ pub fn for_each_row(epoch: &Epoch, mut emit: impl FnMut(catchment_schemas::Datas
         let writer = RowWriter::for_window(&epoch.stream, window);
         window.flows.iter().for_each(|r| row(Dataset::Flows, &|out| writer.flow(out, r)));
         window.conversations.iter().for_each(|r| row(Dataset::Conversations, &|out| writer.conversation(out, r)));
-        epoch.findings.iter().for_each(|r| row(Dataset::Findings, &|out| writer.finding(out, r)));
     }
     let writer = RowWriter::for_side_doors(&epoch.stream);
     epoch.late.iter().for_each(|r| row(Dataset::Late, &|out| writer.late(out, r)));
     epoch.rejects.iter().for_each(|r| row(Dataset::Rejects, &|out| writer.reject(out, r)));
     epoch.gaps.iter().for_each(|r| row(Dataset::Gaps, &|out| writer.gap(out, r)));
+    if let Some(window) = &epoch.window {
+        let writer = RowWriter::for_window(&epoch.stream, window);
+        epoch.findings.iter().for_each(|r| row(Dataset::Findings, &|out| writer.finding(out, r)));
+    }
 }
 
 /// The members of a key: `"source_namespace":...,"flow_id":"...",` and the length of the part that

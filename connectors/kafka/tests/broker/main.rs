@@ -4,6 +4,7 @@
 // A test fails by panicking.
 #![allow(clippy::unwrap_used)]
 
+mod findings;
 mod reader;
 mod sample;
 
@@ -91,7 +92,7 @@ async fn the_end_of_a_window_is_marked_beside_the_cursor() {
     let [cursor] = &cursors[..] else { panic!("{cursors:?}") };
     assert_eq!(cursor.key, "prod/calico/kafka");
     assert_eq!(cursor.headers, [("marker".to_owned(), "window_end".to_owned())]);
-    let window = r#""window":{"start":"1970-01-01T00:01:00Z","end":"1970-01-01T00:02:00Z","rows":{"conversations":1,"flows":3}}"#;
+    let window = r#""window":{"start":"1970-01-01T00:01:00Z","end":"1970-01-01T00:02:00Z","rows":{"conversations":1,"findings":1,"flows":3}}"#;
     assert!(cursor.value.contains(window), "{}", cursor.value);
 }
 
@@ -244,9 +245,9 @@ async fn a_missing_topic_is_an_error_that_names_it_where_none_may_be_created() {
 async fn a_check_creates_nothing_and_tells_topics_that_differ() {
     let Some(config) = config("check") else { return };
     let said = sink(&config).check().await.unwrap();
-    assert_eq!(said, "1 brokers, 0 topics there, 6 to be created");
+    assert_eq!(said, "1 brokers, 0 topics there, 7 to be created");
     sink(&config).open(&stream()).await.unwrap();
-    assert_eq!(sink(&config).check().await.unwrap(), "1 brokers, 6 topics there, 0 to be created");
+    assert_eq!(sink(&config).check().await.unwrap(), "1 brokers, 7 topics there, 0 to be created");
     let wider = Config { partitions: 3, ..config };
     let said = sink(&wider).check().await.unwrap();
     assert!(said.contains("flows.v1 has 1 partitions, the configuration says 3"), "{said}");

@@ -15,6 +15,8 @@ pub(crate) struct Seen {
     pub(crate) partition: i32,
     pub(crate) key: String,
     pub(crate) value: String,
+    /// It has no value: whatever its key had is over.
+    pub(crate) tombstone: bool,
     pub(crate) headers: Vec<(String, String)>,
 }
 
@@ -86,6 +88,7 @@ fn detach(message: &BorrowedMessage<'_>) -> Seen {
         partition: message.partition(),
         key: text(message.key()),
         value: text(message.payload()),
+        tombstone: message.payload().is_none(),
         headers: headers.map(|h| (h.key.to_owned(), text(h.value))).collect(),
     }
 }

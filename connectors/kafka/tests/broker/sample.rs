@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use catchment_core::{
-    Agreement, ClosedWindow, Conversation, Counters, Endpoint, Epoch, EpochId, EventTime, Floor, FlowKey, FlowRow,
-    GapRow, KeyRecord, Labels, LogId, LogPosition, PartitionId, RejectRow, Service, Span, StreamId, Symmetry, Trace,
+    Agreement, ClosedWindow, Confidence, Conversation, Counters, Endpoint, Epoch, EpochId, EventTime, FindingId,
+    FindingKind, FindingRow, Floor, FlowKey, FlowRow, GapRow, KeyRecord, Labels, LogId, LogPosition, PartitionId,
+    RejectRow, Service, Severity, Span, Status, StreamId, Subject, Symmetry, Trace,
 };
 
 pub(crate) fn stream() -> StreamId {
     StreamId { cluster: "prod".to_owned(), source: "calico".to_owned() }
 }
 
-/// An epoch with one window of `flows` flows, one conversation, one reject and one gap.
+/// An epoch with one window of `flows` flows, one conversation, one reject, one gap and one finding.
 pub(crate) fn epoch(position: u64, flows: usize) -> Epoch {
     let start = EventTime::from_secs(60 * position as i64);
     let span = Span::new(start, start.plus(60_000_000));
@@ -33,6 +34,36 @@ pub(crate) fn epoch(position: u64, flows: usize) -> Epoch {
         late: vec![],
         rejects: vec![reject(position, Bytes::from_static(b"{"))],
         gaps: vec![gap(position, span)],
+        findings: vec![finding("web", span)],
+        forgotten: vec![],
+    }
+}
+
+/// What has become with the window of the finding about a workload.
+pub(crate) fn finding(workload: &str, span: Span) -> FindingRow {
+    let (kind, subject) = (FindingKind::NoPolicy, Subject::default().with("workload", Some(workload)));
+    FindingRow {
+        id: FindingId::of(kind, "prod", &subject),
+        kind,
+        status: Status::Ongoing,
+        severity: Severity::Medium,
+        confidence: Confidence::Certain,
+        mute: None,
+        first_seen: EventTime::from_secs(0),
+        last_seen: span.end,
+        windows_seen: 7,
+        reopen_count: 0,
+        resolution: None,
+        namespace: Some("shop".to_owned()),
+        owner: None,
+        subject,
+        impact: r#"{"connections":3}"#.to_owned(),
+        evidence: "{}".to_owned(),
+        title: format!("no policy decides about {workload}"),
+        explanation: "its namespace allows everything".to_owned(),
+        remediation: "write a policy".to_owned(),
+        verify: "catchment why".to_owned(),
+        related: vec![],
     }
 }
 

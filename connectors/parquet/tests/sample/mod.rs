@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use catchment_core::{
-    Agreement, ClosedWindow, Conversation, Counters, Endpoint, Epoch, EpochId, EventTime, Floor, FlowKey, FlowRow,
-    GapRow, Half, IdentityState, KeyRecord, Labels, LateReason, LateRow, LogId, LogPosition, PartitionId, PolicyHit,
-    PolicyRef, RejectRow, Service, Span, StreamId, Symmetry, Trace,
+    Agreement, ClosedWindow, Confidence, Conversation, Counters, Endpoint, Epoch, EpochId, EventTime, FindingId,
+    FindingKind, FindingRow, Floor, FlowKey, FlowRow, GapRow, Half, IdentityState, KeyRecord, Labels, LateReason,
+    LateRow, LogId, LogPosition, Mute, PartitionId, PolicyHit, PolicyRef, RejectRow, Resolution, Service, Severity,
+    Span, Status, StreamId, Subject, Symmetry, Trace,
 };
 
 /// 2026-01-01T00:00:00Z, the start of a slot of any usual length.
@@ -19,7 +20,7 @@ pub(crate) fn stream() -> StreamId {
     StreamId { cluster: "prod-eu".into(), source: "goldmane".into() }
 }
 
-/// Epoch `n`: the window of minute `n` with `rows` flows and conversations, and one row at every side door.
+/// Epoch `n`: the window of minute `n` with `rows` flows and conversations, two findings, and one row at every side door.
 pub(crate) fn epoch(n: u64, rows: u64) -> Epoch {
     let span = minute(n);
     let window = ClosedWindow {
@@ -29,7 +30,8 @@ pub(crate) fn epoch(n: u64, rows: u64) -> Epoch {
         flows: (0..rows).map(|i| flow(i, n)).collect(),
         conversations: (0..rows).map(|i| conversation(i, n)).collect(),
     };
-    Epoch { window: Some(window), late: vec![late(n)], rejects: rejects(n), gaps: vec![gap(n)], ..empty(n) }
+    let (rejects, gaps, findings) = (rejects(n), vec![gap(n)], vec![resolved(n), muted(n)]);
+    Epoch { window: Some(window), late: vec![late(n)], rejects, gaps, findings, ..empty(n) }
 }
 
 /// Epoch `n` without a row.
@@ -43,6 +45,8 @@ pub(crate) fn empty(n: u64) -> Epoch {
         late: Vec::new(),
         rejects: Vec::new(),
         gaps: Vec::new(),
+        findings: Vec::new(),
+        forgotten: Vec::new(),
     }
 }
 
@@ -174,4 +178,50 @@ fn gap(n: u64) -> GapRow {
     let detail = "the ring had moved on".to_owned();
     let position = LogPosition(n * 10 + 1);
     GapRow { position, partition: PartitionId(2), span: minute(n), reason: "collector_forgot".into(), detail }
+}
+
+fn finding(n: u64, kind: FindingKind, subject: Subject) -> FindingRow {
+    FindingRow {
+        id: FindingId::of(kind, "prod-eu", &subject),
+        kind,
+        status: Status::Opened,
+        severity: Severity::High,
+        confidence: kind.confidence(),
+        mute: None,
+        first_seen: minute(0).start,
+        last_seen: minute(n).end,
+        windows_seen: n + 1,
+        reopen_count: 0,
+        resolution: None,
+        namespace: None,
+        owner: None,
+        subject,
+        impact: "{}".into(),
+        evidence: r#"{"chain":{"tier":"default"},"windows":[1,2]}"#.into(),
+        title: "metadata is read".into(),
+        explanation: "a pod \"web\" reads it".into(),
+        remediation: "deny it".into(),
+        verify: "catchment why shop/web 169.254.169.254:80".into(),
+        related: Vec::new(),
+    }
+}
+
+/// Every column of it has a value.
+fn resolved(n: u64) -> FindingRow {
+    let subject = Subject::default().with("namespace", Some("shop")).number("dest_port", 80);
+    FindingRow {
+        status: Status::Resolved,
+        confidence: Confidence::Suspected,
+        reopen_count: 2,
+        resolution: Some(Resolution::SubjectGone),
+        namespace: Some("shop".into()),
+        owner: Some("payments".into()),
+        related: vec![FindingId(5), FindingId(u128::MAX)],
+        ..finding(n, FindingKind::Unused, subject)
+    }
+}
+
+fn muted(n: u64) -> FindingRow {
+    let mute = Some(Mute { reason: "known".into(), until: minute(99).start });
+    FindingRow { mute, ..finding(n, FindingKind::MetadataAccess, Subject::default().with("node", None)) }
 }
