@@ -6,6 +6,7 @@
 //! became of one, and [`News`] what a cluster tells over time.
 
 mod change;
+mod edit;
 mod object;
 pub mod policy;
 mod storage;
@@ -13,6 +14,7 @@ mod text;
 pub mod workload;
 
 pub use change::{Change, ChangeError, Coverage, News};
+pub use edit::Edited;
 pub use object::{CALICO, CALICO_STORAGE, Key, Kind, Object, ObjectError};
 pub use text::Text;
 
@@ -59,6 +61,9 @@ pub struct Meta {
     /// Who made it.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub owner_references: Vec<OwnerReference>,
+    /// Who edited it last, and when; of what the API keeps by field and editor nothing more.
+    #[serde(rename = "managedFields", with = "edit", skip_serializing_if = "Option::is_none")]
+    pub edited: Option<Edited>,
 }
 
 impl Meta {

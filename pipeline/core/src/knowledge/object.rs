@@ -11,8 +11,8 @@ use super::policy::{
     NetworkSet, StagedGlobalNetworkPolicy, StagedKubernetesNetworkPolicy, StagedNetworkPolicy, Tier,
 };
 use super::workload::{
-    BlockAffinity, CronJob, DaemonSet, Deployment, EndpointSlice, IPPool, Job, Namespace, Node, Pod, ReplicaSet,
-    Service, ServiceAccount, ServiceCIDR, StatefulSet,
+    BlockAffinity, CronJob, DaemonSet, Deployment, EndpointSlice, IPPool, Ingress, Job, Namespace, Node, Pod,
+    ReplicaSet, Service, ServiceAccount, ServiceCIDR, StatefulSet,
 };
 use super::{Text, storage};
 use crate::EventTime;
@@ -129,6 +129,8 @@ kinds! {
     Service: "Service", "services", "", "v1", true;
     /// Who answers for a service.
     EndpointSlice: "EndpointSlice", "endpointslices", "discovery.k8s.io", "v1", true;
+    /// Services that requests from outside are led to.
+    Ingress: "Ingress", "ingresses", "networking.k8s.io", "v1", true;
     /// Ranges of service addresses.
     ServiceCIDR: "ServiceCIDR", "servicecidrs", "networking.k8s.io", "v1", false;
     /// A policy of Kubernetes over pods.

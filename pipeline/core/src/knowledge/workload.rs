@@ -9,6 +9,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{Text, or_default};
 use crate::EventTime;
 
+mod ingress;
+mod status;
+
+pub use ingress::{Ingress, IngressSpec};
+pub use status::{Conditions, ContainerEnd, ContainerState, ContainerStatus, JobEnd, RestartPolicy};
+
 /// `metadata` of an object that says what runs where: the compact form of [`Meta`](super::Meta).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -169,6 +175,8 @@ objects! {
     Job {
         /// What is asked for.
         spec: TemplateSpec,
+        /// What is there.
+        status: JobStatus,
     }
     /// Jobs that begin by the clock.
     CronJob {
@@ -233,6 +241,10 @@ parts! {
         containers: Box<[Container]>,
         /// What runs before the containers, or beside them.
         init_containers: Box<[Container]>,
+        /// Which of its containers are started again once they have ended.
+        restart_policy: RestartPolicy,
+        /// Seconds its containers are given to end by themselves; the API fills in 30.
+        termination_grace_period_seconds: Option<u32>,
     }
     /// A container, trimmed to its ports.
     Container {
@@ -240,6 +252,8 @@ parts! {
         name: Text,
         /// What it declares to listen on.
         ports: Box<[ContainerPort]>,
+        /// Of one that runs before the others: `Always` if it stays beside them and is stopped after them.
+        #[serde(skip_serializing_if = "Option::is_none")] restart_policy: Option<RestartPolicy>,
     }
     /// `status` of a [`Pod`].
     PodStatus {
@@ -249,6 +263,8 @@ parts! {
         #[serde(rename = "podIPs")] pod_ips: Addresses,
         /// Whether it is `Ready`, and since when.
         conditions: Conditions,
+        /// What became of its containers, those that run before the others left out.
+        container_statuses: Box<[ContainerStatus]>,
     }
     /// `spec` of a [`Service`].
     ServiceSpec {
@@ -329,13 +345,29 @@ parts! {
     }
     /// `spec` of what makes pods.
     TemplateSpec {
+        /// How many pods are wanted, where they are counted; the API fills in 1.
+        #[serde(skip_serializing_if = "Option::is_none")] replicas: Option<u32>,
         /// What its pods look like.
         template: Template,
     }
-    /// What pods look like, trimmed to their labels.
+    /// What pods look like, trimmed to what policies select them by and how they end.
     Template {
         /// `metadata` of the pods.
         metadata: TemplateMeta,
+        /// `spec` of the pods.
+        spec: TemplatePod,
+    }
+    /// What is asked of pods to be made.
+    TemplatePod {
+        /// The service account they run under.
+        service_account_name: Text,
+        /// Seconds their containers are given to end by themselves; the API fills in 30.
+        termination_grace_period_seconds: Option<u32>,
+    }
+    /// `status` of a [`Job`].
+    JobStatus {
+        /// Whether it has ended, how and when.
+        conditions: JobEnd,
     }
     /// Labels of pods to be made.
     TemplateMeta {
@@ -479,52 +511,6 @@ impl<'de> Deserialize<'de> for Addresses {
         }
         let listed = Vec::<Listed>::deserialize(deserializer)?;
         Ok(Self(listed.iter().filter_map(|address| address.ip.parse().ok()).collect()))
-    }
-}
-
-/// The condition `Ready`, of the list of conditions that the API keeps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Conditions {
-    /// Whether it holds; `None` if it is not known.
-    pub ready: Option<bool>,
-    /// When that last changed.
-    pub since: Option<EventTime>,
-}
-
-/// One entry of `conditions`. The time of its last report, which changes all the while, is not read.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Condition {
-    #[serde(rename = "type")]
-    name: Text,
-    status: Text,
-    #[serde(with = "rfc3339", default, skip_serializing_if = "Option::is_none")]
-    last_transition_time: Option<EventTime>,
-}
-
-impl Serialize for Conditions {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let listed = self.ready.map(|ready| Condition {
-            name: "Ready".into(),
-            status: if ready { "True" } else { "False" }.into(),
-            last_transition_time: self.since,
-        });
-        serializer.collect_seq(listed)
-    }
-}
-
-impl<'de> Deserialize<'de> for Conditions {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let listed = Vec::<Condition>::deserialize(deserializer)?;
-        let ready = listed.iter().find(|condition| condition.name == "Ready");
-        Ok(ready.map_or_else(Self::default, |condition| Self {
-            ready: match condition.status.as_str() {
-                "True" => Some(true),
-                "False" => Some(false),
-                _ => None,
-            },
-            since: condition.last_transition_time,
-        }))
     }
 }
 

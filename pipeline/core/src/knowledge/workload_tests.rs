@@ -101,3 +101,59 @@ fn what_makes_pods_keeps_their_labels() {
     assert_eq!(job.spec.template.metadata.labels.get("app").unwrap(), &"report");
     assert_eq!(cron.spec.job_template.spec, job.spec);
 }
+
+#[test]
+fn a_pod_keeps_how_its_containers_ended_and_what_outlives_them() {
+    let served = json!({"metadata": {"name": "p"},
+    "spec": {"restartPolicy": "Never", "terminationGracePeriodSeconds": 60,
+        "initContainers": [{"name": "mesh", "restartPolicy": "Always"}]},
+    "status": {"containerStatuses": [
+        {"name": "main", "restartCount": 2, "state": {"terminated":
+            {"exitCode": 0, "reason": "Completed", "finishedAt": "2026-01-01T00:00:09Z"}}},
+        {"name": "proxy", "state": {"running": {"startedAt": "2026-01-01T00:00:01Z"}}},
+        {"name": "late", "state": {}},
+    ]}});
+    let pod: Pod = serde_json::from_value(served.clone()).unwrap();
+    assert_eq!((pod.spec.restart_policy, pod.spec.termination_grace_period_seconds), (RestartPolicy::Never, Some(60)));
+    assert_eq!(pod.spec.init_containers[0].restart_policy, Some(RestartPolicy::Always));
+    let finished_at = EventTime::parse_rfc3339("2026-01-01T00:00:09Z");
+    let ended = ContainerState::Terminated(ContainerEnd { finished_at, reason: "Completed".into() });
+    let states = [ended, ContainerState::Running, ContainerState::Waiting];
+    assert!(pod.status.container_statuses.iter().map(|status| &status.state).eq(&states));
+    let written = rewritten::<Pod>(&served);
+    assert_eq!(serde_json::from_value::<Pod>(written).unwrap(), pod);
+}
+
+#[test]
+fn a_job_keeps_whether_and_when_it_ended() {
+    let job = |conditions: Value| -> Job {
+        let job = rewritten::<Job>(&json!({"metadata": {"name": "j"}, "status": {"conditions": conditions}}));
+        serde_json::from_value(job).unwrap()
+    };
+    let at = "2026-01-01T00:00:09Z";
+    let condition = |name: &str, status: &str| json!({"type": name, "status": status, "lastTransitionTime": at});
+    let end = |succeeded| JobEnd { succeeded, at: succeeded.and(EventTime::parse_rfc3339(at)) };
+    assert_eq!(job(json!(null)).status.conditions, end(None));
+    assert_eq!(job(json!([condition("Suspended", "True"), condition("Failed", "False")])).status.conditions, end(None));
+    assert_eq!(
+        job(json!([condition("SuccessCriteriaMet", "True"), condition("Complete", "True")])).status.conditions,
+        end(Some(true))
+    );
+    assert_eq!(job(json!([condition("Failed", "True")])).status.conditions, end(Some(false)));
+}
+
+#[test]
+fn an_ingress_keeps_the_services_it_leads_to() {
+    let backend = |name: &str| json!({"service": {"name": name, "port": {"number": 80}}});
+    let served = json!({"metadata": {"name": "i", "namespace": "shop"}, "spec": {
+    "defaultBackend": backend("web"), "tls": [{"hosts": ["shop.example"]}], "rules": [
+        {"host": "shop.example", "http": {"paths": [
+            {"path": "/", "pathType": "Prefix", "backend": backend("web")},
+            {"path": "/cart", "pathType": "Prefix", "backend": backend("cart")},
+            {"path": "/static", "pathType": "Prefix", "backend": {"resource": {"kind": "Bucket", "name": "b"}}},
+        ]}},
+        {"host": "other.example"},
+    ]}});
+    let ingress: Ingress = serde_json::from_value(rewritten::<Ingress>(&served)).unwrap();
+    assert_eq!(&*ingress.spec.services, ["cart", "web"].map(Text::from));
+}

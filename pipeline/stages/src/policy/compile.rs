@@ -3,11 +3,11 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use catchment_core::knowledge::Meta;
 use catchment_core::knowledge::policy::{
     ClusterNetworkPolicy, GlobalNetworkPolicy, KubernetesNetworkPolicy, NetworkPolicy, PolicySpec, PolicyType, Rule,
     StagedAction, StagedGlobalNetworkPolicy, StagedKubernetesNetworkPolicy, StagedNetworkPolicy,
 };
+use catchment_core::knowledge::{Key, Kind, Meta};
 use serde::Serialize;
 
 use super::endpoint::{NAMESPACE, OF_NAMESPACE, OF_SERVICE_ACCOUNT, SERVICE_ACCOUNT};
@@ -45,6 +45,20 @@ impl PolicyKind {
         }
     }
 
+    /// What flow logs call policies of a kind; `None` if it is no policy.
+    pub fn of(kind: Kind) -> Option<Self> {
+        match kind {
+            Kind::KubernetesNetworkPolicy => Some(Self::NetworkPolicy),
+            Kind::ClusterNetworkPolicy => Some(Self::ClusterNetworkPolicy),
+            Kind::NetworkPolicy => Some(Self::CalicoNetworkPolicy),
+            Kind::GlobalNetworkPolicy => Some(Self::GlobalNetworkPolicy),
+            Kind::StagedNetworkPolicy => Some(Self::StagedNetworkPolicy),
+            Kind::StagedGlobalNetworkPolicy => Some(Self::StagedGlobalNetworkPolicy),
+            Kind::StagedKubernetesNetworkPolicy => Some(Self::StagedKubernetesNetworkPolicy),
+            _ => None,
+        }
+    }
+
     /// The kind that previews policies of this one, if there is any.
     pub(super) fn preview(self) -> Option<Self> {
         match self {
@@ -79,6 +93,14 @@ pub struct PolicyId {
     pub namespace: String,
     /// Its name.
     pub name: String,
+}
+
+impl PolicyId {
+    /// The policy that an object is; `None` if it is none.
+    pub fn of(key: &Key) -> Option<Self> {
+        let kind = PolicyKind::of(key.kind)?;
+        Some(Self { kind, namespace: key.namespace.to_string(), name: key.name.to_string() })
+    }
 }
 
 impl fmt::Display for PolicyId {

@@ -7,7 +7,7 @@ use catchment_core::knowledge::policy::{EndpointPort, Protocol};
 use catchment_core::knowledge::workload::{EndpointSlice, LabelSet, Phase, Pod};
 use catchment_core::knowledge::{Key, Kind, LabelMap, Object, Text};
 
-use super::compile::{Compiled, PolicyId, PolicyKind};
+use super::compile::{Compiled, PolicyId};
 use super::endpoint::{Endpoint, Workload};
 use super::index::PolicySet;
 use super::surroundings::{AddressSet, ServiceEndpoint, Surroundings};
@@ -70,9 +70,8 @@ impl State {
     pub fn remove(&mut self, key: &Key) {
         if key.kind == Kind::Tier {
             self.policies.remove_tier(&key.name);
-        } else if let Some(kind) = policy_kind(key.kind) {
-            let (namespace, name) = (key.namespace.to_string(), key.name.to_string());
-            self.policies.remove_policy(&PolicyId { kind, namespace, name });
+        } else if let Some(id) = PolicyId::of(key) {
+            self.policies.remove_policy(&id);
         } else {
             self.others.remove(key);
         }
@@ -200,19 +199,6 @@ impl State {
     fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Object> {
         let first = Key { kind, namespace: Text::new(""), name: Text::new("") };
         self.others.range(first..).take_while(move |(key, _)| key.kind == kind).map(|(_, object)| object)
-    }
-}
-
-fn policy_kind(kind: Kind) -> Option<PolicyKind> {
-    match kind {
-        Kind::KubernetesNetworkPolicy => Some(PolicyKind::NetworkPolicy),
-        Kind::ClusterNetworkPolicy => Some(PolicyKind::ClusterNetworkPolicy),
-        Kind::NetworkPolicy => Some(PolicyKind::CalicoNetworkPolicy),
-        Kind::GlobalNetworkPolicy => Some(PolicyKind::GlobalNetworkPolicy),
-        Kind::StagedNetworkPolicy => Some(PolicyKind::StagedNetworkPolicy),
-        Kind::StagedGlobalNetworkPolicy => Some(PolicyKind::StagedGlobalNetworkPolicy),
-        Kind::StagedKubernetesNetworkPolicy => Some(PolicyKind::StagedKubernetesNetworkPolicy),
-        _ => None,
     }
 }
 

@@ -147,6 +147,7 @@ pub(crate) const OF_KUBERNETES: &[Kind] = &[
     Kind::Pod,
     Kind::Service,
     Kind::EndpointSlice,
+    Kind::Ingress,
     Kind::ServiceCIDR,
     Kind::KubernetesNetworkPolicy,
 ];
