@@ -1,5 +1,5 @@
 //! Decode, normalize, window, conversations: from entries of the log to epochs. Beside that line, [`selector`] and
-//! [`policy`] say what the policies of a cluster mean.
+//! [`policy`] say what the policies of a cluster mean, and [`cluster`] what was known of it at a moment.
 //!
 //! Everything here is pure, synchronous and deterministic: no clock, no IO, no task. [`Folder`]
 //! reads the log in order and decides what closes when; [`Shard`]s do the work per record, each with
@@ -11,6 +11,7 @@
 //!                 -> watermark passes a window end -> close ──┴-> merge -> conversations -> Epoch
 //! ```
 
+pub mod cluster;
 mod conversation;
 pub mod detect;
 pub mod enrich;

@@ -73,7 +73,7 @@ pub struct Owner {
 }
 
 /// Labels in the order of their keys.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LabelSet(Box<[(Text, Text)]>);
 
 impl LabelSet {
@@ -361,6 +361,8 @@ parts! {
     TemplatePod {
         /// The service account they run under.
         service_account_name: Text,
+        /// Whether they have the addresses of their nodes.
+        host_network: bool,
         /// Seconds their containers are given to end by themselves; the API fills in 30.
         termination_grace_period_seconds: Option<u32>,
     }

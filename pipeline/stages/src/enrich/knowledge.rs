@@ -252,4 +252,4 @@ fn handles(key: &Key, object: &Object) -> Vec<Handle> {
 }
 
 /// The label of an endpoint slice that names its service.
-pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";

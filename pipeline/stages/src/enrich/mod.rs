@@ -23,12 +23,13 @@ use catchment_core::{
 
 use cache::Cache;
 pub use knowledge::FORESIGHT;
+pub(crate) use knowledge::SERVICE_NAME;
 use knowledge::{Handle, Knowledge, REMEMBERED};
 use look::Look;
 pub use resolve::LabelKeys;
 use resolve::{End, who};
 use served::{Destination, served};
-pub use timeline::{Blind, Timeline};
+pub use timeline::{Blind, Sight, Timeline};
 
 /// What rows are enriched with.
 #[derive(Clone, Debug)]

@@ -1,9 +1,9 @@
 //! What a cluster told, in the order of event time, and how far that order is settled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use catchment_core::knowledge::{Change, Key};
+use catchment_core::knowledge::{Change, Coverage, Key, Kind};
 use catchment_core::{EventTime, IdentityState, Span};
 
 /// The changes of one cluster; clones share them.
@@ -21,12 +21,25 @@ struct Inner {
     changes: Vec<Change>,
     sealed: EventTime,
     blind: Vec<Blind>,
+    /// In the order of time.
+    sights: Vec<Sight>,
 }
 
 impl Default for Inner {
     fn default() -> Self {
-        Self { changes: Vec::new(), sealed: EventTime::MIN, blind: Vec::new() }
+        Self { changes: Vec::new(), sealed: EventTime::MIN, blind: Vec::new(), sights: Vec::new() }
     }
+}
+
+/// How much of a kind can be seen from some moment on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sight {
+    /// From when on.
+    pub at: EventTime,
+    /// The kind.
+    pub kind: Kind,
+    /// How much.
+    pub coverage: Coverage,
 }
 
 /// A span in which changes may have been missed.
@@ -39,15 +52,21 @@ pub struct Blind {
 }
 
 impl Timeline {
-    /// A history that is complete: of files.
+    /// A history that is complete: of files. Who gives any object of a group of kinds is taken to have given all of the
+    /// group, so a cluster without policies is not one whose policies are not known.
     pub fn complete(changes: Vec<Change>) -> Self {
-        Self::restored(changes, EventTime::MAX, Vec::new())
+        let given: HashSet<_> = changes.iter().map(|change| group(change.key.kind)).collect();
+        let seen = Kind::ALL.iter().filter(|kind| given.contains(&group(**kind)));
+        let sights = seen.map(|&kind| Sight { at: EventTime::MIN, kind, coverage: Coverage::Synced }).collect();
+        let timeline = Self::restored(changes, EventTime::MAX, Vec::new());
+        timeline.write().sights = sights;
+        timeline
     }
 
     /// A history that goes on from `sealed`.
     pub fn restored(mut changes: Vec<Change>, sealed: EventTime, blind: Vec<Blind>) -> Self {
         changes.sort_by_key(|change| change.at);
-        Self { inner: Arc::new(RwLock::new(Inner { changes, sealed, blind })) }
+        Self { inner: Arc::new(RwLock::new(Inner { changes, sealed, blind, sights: Vec::new() })) }
     }
 
     // Whoever panics with the lock held leaves a history that is still in order.
@@ -70,6 +89,21 @@ impl Timeline {
         change.at = change.at.max(inner.sealed);
         let place = inner.changes.partition_point(|other| other.at <= change.at);
         inner.changes.insert(place, change);
+    }
+
+    /// Tells how much of a kind can be seen from `sight.at` on, or from the seal on if that lies ahead.
+    pub fn see(&self, mut sight: Sight) {
+        let mut inner = self.write();
+        sight.at = sight.at.max(inner.sealed);
+        let place = inner.sights.partition_point(|other| other.at <= sight.at);
+        inner.sights.insert(place, sight);
+    }
+
+    /// What was told of the sight in `[from, until)`, in order.
+    pub fn sights_between(&self, from: EventTime, until: EventTime) -> Vec<Sight> {
+        let inner = self.read();
+        let at = |time| inner.sights.partition_point(|sight| sight.at < time);
+        inner.sights.get(at(from)..at(until)).unwrap_or_default().to_vec()
     }
 
     /// Settles everything before `up_to`.
@@ -123,6 +157,12 @@ impl Timeline {
         kept.extend(recent);
         inner.changes = kept;
         inner.blind.retain(|blind| blind.span.end > horizon);
+        let old = inner.sights.partition_point(|sight| sight.at < horizon);
+        let recent = inner.sights.split_off(old);
+        let newest: BTreeMap<_, _> = inner.sights.drain(..).map(|sight| (sight.kind, sight)).collect();
+        inner.sights = newest.into_values().collect();
+        inner.sights.sort_by_key(|sight| sight.at);
+        inner.sights.extend(recent);
     }
 
     /// Changes that are kept.
@@ -133,5 +173,24 @@ impl Timeline {
     /// Whether nothing is kept.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// Kinds that are printed together: those of policies, of services, and each other kind for itself.
+const fn group(kind: Kind) -> Kind {
+    match kind {
+        Kind::ClusterNetworkPolicy
+        | Kind::Tier
+        | Kind::NetworkPolicy
+        | Kind::GlobalNetworkPolicy
+        | Kind::StagedNetworkPolicy
+        | Kind::StagedGlobalNetworkPolicy
+        | Kind::StagedKubernetesNetworkPolicy
+        | Kind::NetworkSet
+        | Kind::GlobalNetworkSet
+        | Kind::HostEndpoint => Kind::KubernetesNetworkPolicy,
+        Kind::EndpointSlice | Kind::Ingress => Kind::Service,
+        Kind::ReplicaSet | Kind::StatefulSet | Kind::DaemonSet | Kind::CronJob | Kind::Job => Kind::Deployment,
+        other => other,
     }
 }

@@ -59,6 +59,19 @@ impl PolicyKind {
         }
     }
 
+    /// The kind of the objects that flow logs call so.
+    pub fn object_kind(self) -> Kind {
+        match self {
+            Self::CalicoNetworkPolicy => Kind::NetworkPolicy,
+            Self::GlobalNetworkPolicy => Kind::GlobalNetworkPolicy,
+            Self::StagedNetworkPolicy => Kind::StagedNetworkPolicy,
+            Self::StagedGlobalNetworkPolicy => Kind::StagedGlobalNetworkPolicy,
+            Self::StagedKubernetesNetworkPolicy => Kind::StagedKubernetesNetworkPolicy,
+            Self::NetworkPolicy => Kind::KubernetesNetworkPolicy,
+            Self::ClusterNetworkPolicy => Kind::ClusterNetworkPolicy,
+        }
+    }
+
     /// The kind that previews policies of this one, if there is any.
     pub(super) fn preview(self) -> Option<Self> {
         match self {

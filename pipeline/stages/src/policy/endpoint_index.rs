@@ -9,7 +9,7 @@ use crate::selector::{Anchor, Selector};
 /// Endpoints by their labels. A change costs time in proportion to the labels of one endpoint.
 #[derive(Debug, Default)]
 pub struct EndpointIndex {
-    endpoints: Vec<Option<Endpoint>>,
+    endpoints: Vec<Option<(String, Endpoint)>>,
     free: Vec<usize>,
     places: HashMap<String, usize>,
     labelled: LabelIndex<usize>,
@@ -28,13 +28,13 @@ impl EndpointIndex {
             self.labelled.insert(label, None, place);
         }
         self.places.insert(key.to_owned(), place);
-        self.endpoints[place] = Some(endpoint);
+        self.endpoints[place] = Some((key.to_owned(), endpoint));
     }
 
     /// Removes and returns the endpoint of `key`.
     pub fn remove(&mut self, key: &str) -> Option<Endpoint> {
         let place = self.places.remove(key)?;
-        let endpoint = self.endpoints[place].take()?;
+        let (_, endpoint) = self.endpoints[place].take()?;
         for (label, value) in &endpoint.labels {
             self.labelled.remove(label, Some(value), place);
             self.labelled.remove(label, None, place);
@@ -45,18 +45,29 @@ impl EndpointIndex {
 
     /// The endpoint of `key`.
     pub fn get(&self, key: &str) -> Option<&Endpoint> {
-        self.places.get(key).and_then(|place| self.endpoints[*place].as_ref())
+        let (_, endpoint) = self.places.get(key).and_then(|place| self.endpoints[*place].as_ref())?;
+        Some(endpoint)
     }
 
     /// All endpoints, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Endpoint> {
-        self.endpoints.iter().flatten()
+        self.entries().map(|(_, endpoint)| endpoint)
+    }
+
+    /// All endpoints with their keys, in no order.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Endpoint)> {
+        self.endpoints.iter().flatten().map(|(key, endpoint)| (key.as_str(), endpoint))
     }
 
     /// The endpoints that `selector` matches, in no order.
     pub fn matching(&self, selector: &Selector) -> Vec<&Endpoint> {
+        self.entries_matching(selector).into_iter().map(|(_, endpoint)| endpoint).collect()
+    }
+
+    /// The endpoints that `selector` matches with their keys, in no order.
+    pub fn entries_matching(&self, selector: &Selector) -> Vec<(&str, &Endpoint)> {
         let Some(anchors) = selector.anchors() else {
-            return self.iter().filter(|endpoint| selector.matches(&endpoint.labels)).collect();
+            return self.entries().filter(|(_, endpoint)| selector.matches(&endpoint.labels)).collect();
         };
         let mut places = Vec::new();
         for anchor in anchors {
@@ -68,6 +79,7 @@ impl EndpointIndex {
         places.sort_unstable();
         places.dedup();
         let found = places.into_iter().filter_map(|place| self.endpoints[place].as_ref());
-        found.filter(|endpoint| selector.matches(&endpoint.labels)).collect()
+        let found = found.map(|(key, endpoint)| (key.as_str(), endpoint));
+        found.filter(|(_, endpoint)| selector.matches(&endpoint.labels)).collect()
     }
 }

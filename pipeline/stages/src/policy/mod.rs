@@ -40,5 +40,6 @@ pub use index::{PolicySet, TierState};
 pub use near::PolicyMiss;
 pub use rule::Unmet;
 pub use state::State;
+pub(crate) use state::{answering, map};
 pub use surroundings::{AddressSet, ServiceEndpoint, Surroundings};
 pub use traffic::Connection;

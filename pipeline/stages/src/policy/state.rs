@@ -133,6 +133,12 @@ impl State {
 
     /// Network sets, and services if any object tells of them. Made anew by every call.
     pub fn surroundings(&self) -> Surroundings {
+        let known = self.of_kind(Kind::EndpointSlice).chain(self.of_kind(Kind::Service)).next().is_some();
+        Surroundings { sets: self.address_sets(), services: known.then(|| self.services()) }
+    }
+
+    /// Network sets, those of namespaces first.
+    pub(crate) fn address_sets(&self) -> Vec<AddressSet> {
         let namespaced = self.of_kind(Kind::NetworkSet).filter_map(|object| match object {
             Object::NetworkSet(set) => {
                 Some(AddressSet::namespaced(set, &self.namespace_labels(&set.metadata.namespace)))
@@ -143,8 +149,7 @@ impl State {
             Object::GlobalNetworkSet(set) => Some(AddressSet::global(set)),
             _ => None,
         });
-        let known = self.of_kind(Kind::EndpointSlice).chain(self.of_kind(Kind::Service)).next().is_some();
-        Surroundings { sets: namespaced.chain(global).collect(), services: known.then(|| self.services()) }
+        namespaced.chain(global).collect()
     }
 
     fn services(&self) -> HashMap<(String, String), Vec<ServiceEndpoint>> {
@@ -202,7 +207,8 @@ impl State {
     }
 }
 
-fn map(labels: &LabelSet) -> LabelMap {
+/// Labels as selectors match them.
+pub(crate) fn map(labels: &LabelSet) -> LabelMap {
     labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
 }
 
@@ -217,7 +223,7 @@ fn ports(pod: &Pod) -> Vec<EndpointPort> {
 }
 
 /// Addresses and ports of a slice that are not known to be out of service.
-fn answering(slice: &EndpointSlice) -> Vec<ServiceEndpoint> {
+pub(crate) fn answering(slice: &EndpointSlice) -> Vec<ServiceEndpoint> {
     let ready = slice.endpoints.iter().filter(|endpoint| endpoint.conditions.ready != Some(false));
     let addresses = ready.flat_map(|endpoint| &endpoint.addresses).filter_map(|address| address.parse().ok());
     let endpoints = addresses.flat_map(|address: IpAddr| {
