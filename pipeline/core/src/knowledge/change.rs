@@ -115,7 +115,8 @@ impl Change {
 }
 
 /// How much of one kind can be seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
 pub enum Coverage {
     /// Not listed yet.
     Pending,
@@ -148,6 +149,40 @@ impl Coverage {
     /// Whether an object that is not known does not exist.
     pub const fn is_complete(&self) -> bool {
         matches!(self, Self::Synced | Self::Absent)
+    }
+}
+
+/// How much of a kind can be seen from some moment on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sight {
+    /// From when on.
+    pub at: EventTime,
+    /// The kind.
+    pub kind: Kind,
+    /// How much.
+    pub coverage: Coverage,
+}
+
+/// How a sight is written: `{"at": "2026-01-01T00:00:00Z", "sight": "pods", "coverage": {"state": "synced"}}`.
+#[derive(Serialize, Deserialize)]
+struct SightLine {
+    at: String,
+    sight: String,
+    coverage: Coverage,
+}
+
+impl Sight {
+    /// The sight as one line of JSON, without the line feed.
+    pub fn to_line(&self) -> serde_json::Result<String> {
+        let (at, sight) = (self.at.to_rfc3339(), self.kind.to_string());
+        serde_json::to_string(&SightLine { at, sight, coverage: self.coverage.clone() })
+    }
+
+    /// Reads such a line; `None` if it is none, or of a kind that is not read.
+    pub fn from_line(line: &str) -> Option<Self> {
+        let line: SightLine = serde_json::from_str(line).ok()?;
+        let kind = Kind::ALL.iter().copied().find(|kind| kind.to_string() == line.sight)?;
+        Some(Self { at: EventTime::parse_rfc3339(&line.at)?, kind, coverage: line.coverage })
     }
 }
 
@@ -184,6 +219,23 @@ mod tests {
         for change in [Change::gone(at, pod.key()), Change::to(at, pod)] {
             assert_eq!(Change::from_line(&change.to_line().unwrap()).unwrap(), Some(change));
         }
+    }
+
+    #[test]
+    fn a_written_sight_is_read_again_and_is_no_change() {
+        let (at, since) = (EventTime::from_secs(1_767_225_675), Some(EventTime::from_secs(1)));
+        for coverage in [
+            Coverage::Synced,
+            Coverage::Partial { why: "tiers".into() },
+            Coverage::Stale { since, why: "no route".into() },
+            Coverage::Denied { since: None, why: "forbidden".into() },
+        ] {
+            let sight = Sight { at, kind: Kind::KubernetesNetworkPolicy, coverage };
+            let line = sight.to_line().unwrap();
+            assert!(Change::from_line(&line).is_err());
+            assert_eq!(Sight::from_line(&line), Some(sight));
+        }
+        assert_eq!(Sight::from_line(&line("2026-01-01T00:00:00Z", "ADDED", POD)), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod storage;
 mod text;
 pub mod workload;
 
-pub use change::{Change, ChangeError, Coverage, News};
+pub use change::{Change, ChangeError, Coverage, News, Sight};
 pub use edit::Edited;
 pub use object::{CALICO, CALICO_STORAGE, Key, Kind, Object, ObjectError};
 pub use text::Text;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use catchment_core::knowledge::Change;
+use catchment_core::knowledge::{Change, Sight};
 use catchment_core::{
     Entry, Error, EventTime, GapEntry, KnowledgeEntry, LogPosition, LogWriter, Logged, PartitionId, Result,
 };
@@ -40,6 +40,7 @@ impl Book {
         spool.replay(EventTime::MIN, &mut visit).await?;
         failed?;
         let timeline = Timeline::restored(read.changes, read.sealed, read.blind);
+        timeline.restore_sights(read.sights);
         let mut book = Self { spool, whole_bytes: 0 };
         book.begin_anew(&timeline).await?;
         Ok((book, timeline))
@@ -50,9 +51,9 @@ impl Book {
         patient::append(&self.spool, entries, "knowledge", || {}).await
     }
 
-    /// Writes changes, whose times are those they count from.
-    pub(super) async fn tell(&self, changes: &[Change]) -> Result<()> {
-        self.append(vec![told(false, changes)?]).await.map(drop)
+    /// Writes changes and sights, whose times are those they count from.
+    pub(super) async fn tell(&self, changes: &[Change], sights: &[Sight]) -> Result<()> {
+        self.append(vec![told(false, changes, sights)?]).await.map(drop)
     }
 
     /// Writes that everything before `up_to` is settled, and in which time changes may have been missed.
@@ -69,7 +70,8 @@ impl Book {
     /// Writes everything that is known, and gives up what stands before.
     pub(super) async fn begin_anew(&mut self, timeline: &Timeline) -> Result<()> {
         let (changes, sealed, blind) = timeline.whole();
-        let mut entries = vec![told(true, &changes)?];
+        let sights = timeline.sights_between(EventTime::MIN, EventTime::MAX);
+        let mut entries = vec![told(true, &changes, &sights)?];
         entries.extend(blind.iter().map(missed));
         entries.extend((sealed > EventTime::MIN).then(|| settled(sealed)));
         let first = self.append(entries).await?;
@@ -79,10 +81,10 @@ impl Book {
     }
 }
 
-fn told(whole: bool, changes: &[Change]) -> Result<Entry> {
+fn told(whole: bool, changes: &[Change], sights: &[Sight]) -> Result<Entry> {
     let mut lines = String::new();
-    for change in changes {
-        let line = change.to_line().map_err(|e| Error::internal("an object has no written form").caused_by(e))?;
+    for line in changes.iter().map(Change::to_line).chain(sights.iter().map(Sight::to_line)) {
+        let line = line.map_err(|e| Error::internal("an object has no written form").caused_by(e))?;
         lines.push_str(&line);
         lines.push('\n');
     }
@@ -107,13 +109,14 @@ pub(super) fn missed(blind: &Blind) -> Entry {
 /// What the log holds, as far as it was read.
 struct Reading {
     changes: Vec<Change>,
+    sights: Vec<Sight>,
     sealed: EventTime,
     blind: Vec<Blind>,
 }
 
 impl Default for Reading {
     fn default() -> Self {
-        Self { changes: Vec::new(), sealed: EventTime::MIN, blind: Vec::new() }
+        Self { changes: Vec::new(), sights: Vec::new(), sealed: EventTime::MIN, blind: Vec::new() }
     }
 }
 
@@ -136,8 +139,13 @@ impl Reading {
     fn changes(&mut self, told: &KnowledgeEntry, at: LogPosition) -> Result<()> {
         let text = std::str::from_utf8(&told.changes).map_err(|e| strange(at, "it is no text").caused_by(e))?;
         for line in text.lines() {
-            let change = Change::from_line(line).map_err(|e| strange(at, "it holds no change").caused_by(e))?;
-            self.changes.extend(change);
+            match Change::from_line(line) {
+                Ok(change) => self.changes.extend(change),
+                Err(e) => {
+                    let sight = Sight::from_line(line);
+                    self.sights.push(sight.ok_or_else(|| strange(at, "it holds no change").caused_by(e))?);
+                }
+            }
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
-use catchment_core::knowledge::{Change, Coverage, Key, Kind, News};
+use catchment_core::knowledge::{Change, Coverage, Key, Kind, News, Sight};
 use catchment_core::{EventTime, Result, Span};
 use catchment_stages::enrich::{Blind, FORESIGHT};
 use tokio::sync::{mpsc, watch};
@@ -81,21 +81,22 @@ impl Recorder {
     }
 
     pub(super) async fn take(&mut self, news: Vec<News>) -> Result<()> {
-        let (mut changes, mut completed) = (Vec::new(), None);
+        let (mut changes, mut sights, mut completed) = (Vec::new(), Vec::new(), None);
         for piece in news {
             match piece {
                 News::Change(change) => changes.extend(self.change(change)),
                 News::Coverage { kind, at, coverage } => {
                     changes.extend(self.coverage(kind, at, &coverage));
+                    let at = at.max(self.watched.timeline.sealed());
+                    sights.push(Sight { at, kind, coverage });
                     completed = Some(at).filter(|_| self.unseen.is_empty()).or(completed);
                 }
             }
         }
-        if !changes.is_empty() {
-            self.book.tell(&changes).await?;
-            for change in changes {
-                self.watched.timeline.tell(change);
-            }
+        if !(changes.is_empty() && sights.is_empty()) {
+            self.book.tell(&changes, &sights).await?;
+            changes.into_iter().for_each(|change| self.watched.timeline.tell(change));
+            sights.into_iter().for_each(|sight| self.watched.timeline.see(sight));
         }
         match completed.filter(|_| !self.was_complete) {
             Some(at) => self.first_complete(at).await,

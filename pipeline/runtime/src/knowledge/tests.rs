@@ -93,6 +93,21 @@ async fn a_restart_remembers_what_was_told_and_notices_what_went_meanwhile() {
 }
 
 #[tokio::test]
+async fn a_restart_remembers_how_much_of_a_kind_could_be_seen() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let sights = {
+        let (watched, mut recorder) = open(dir.path(), 60).await;
+        recorder.take(all_seen(100)).await.expect("written");
+        recorder.take(vec![lost(Kind::Pod, 150)]).await.expect("written");
+        watched.timeline.sights_between(EventTime::MIN, EventTime::MAX)
+    };
+    assert_eq!(sights.len(), Kind::ALL.len() + 1);
+    assert_eq!(sights.last().map(|sight| (sight.kind, sight.at)), Some((Kind::Pod, second(150))));
+    let (watched, _) = open(dir.path(), 60).await;
+    assert_eq!(watched.timeline.sights_between(EventTime::MIN, EventTime::MAX), sights);
+}
+
+#[tokio::test]
 async fn who_takes_over_a_name_within_a_second_comes_after_who_had_it() {
     let dir = tempfile::tempdir().expect("a folder");
     let (watched, mut recorder) = open(dir.path(), 60).await;

@@ -1,9 +1,8 @@
-use catchment_core::knowledge::Change;
+use catchment_core::knowledge::{Change, Sight};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::enrich::Sight;
 use crate::policy::PolicyKind;
 
 const MINUTE: i64 = 60 * 1_000_000;
@@ -44,7 +43,7 @@ fn owned(mut value: Value, kind: &str, name: &str) -> Value {
     value
 }
 
-fn pod(name: &str, generate: &str, labels: Value) -> Value {
+fn pod(name: &str, generate: &str, labels: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod",
         "metadata": {"namespace": "shop", "name": name, "generateName": generate, "uid": name, "labels": labels},
         "spec": {"nodeName": "n1", "serviceAccountName": "robot"}, "status": {"phase": "Running"}})
@@ -52,7 +51,7 @@ fn pod(name: &str, generate: &str, labels: Value) -> Value {
 
 fn web(suffix: &str) -> Value {
     let labels = json!({"app": "web", "pod-template-hash": "7d4"});
-    owned(pod(&format!("web-7d4-{suffix}"), "web-7d4-", labels), "ReplicaSet", "web-7d4")
+    owned(pod(&format!("web-7d4-{suffix}"), "web-7d4-", &labels), "ReplicaSet", "web-7d4")
 }
 
 fn deployment(replicas: u32) -> Value {
@@ -187,7 +186,7 @@ fn a_second_replica_set_and_one_that_takes_over_again_are_rollouts() {
 #[test]
 fn pods_of_another_revision_are_a_rollout_of_their_set() {
     let db = |name: &str, revision: &str| {
-        owned(pod(name, "db-", json!({"controller-revision-hash": revision})), "StatefulSet", "db")
+        owned(pod(name, "db-", &json!({"controller-revision-hash": revision})), "StatefulSet", "db")
     };
     let changes =
         [at(0, &db("db-0", "r1")), at(1, &db("db-1", "r1")), gone(10, &db("db-1", "r1")), at(10, &db("db-1", "r2"))];
@@ -227,7 +226,7 @@ fn edits_are_forgotten_after_a_day() {
 fn a_policy_is_as_it_is_since_its_rules_changed_and_not_its_labels() {
     let since = |changes: &[Change]| state(60, changes).policy_facts(&the_policy()).unwrap().spec_since;
     let first = at(0, &policy("all()", "x"));
-    assert_eq!(since(&[first.clone()]), minute(-20 * DAY));
+    assert_eq!(since(std::slice::from_ref(&first)), minute(-20 * DAY));
     assert_eq!(since(&[first.clone(), at(10, &policy("all()", "y"))]), minute(-20 * DAY));
     assert_eq!(since(&[first.clone(), at(10, &policy("has(a)", "x"))]), minute(10));
     let touched = edited(policy("all()", "x"), "kubectl", -2 * DAY);
@@ -285,9 +284,9 @@ fn a_name_is_borne_until_its_last_pod_has_gone_and_remembered_for_a_day() {
 
 #[test]
 fn a_pod_that_followed_one_of_its_name_is_another_one() {
-    let mut second = pod("db-0", "db-", json!({}));
+    let mut second = pod("db-0", "db-", &json!({}));
     second["metadata"]["uid"] = json!("later");
-    let state = state(10, &[at(0, &pod("db-0", "db-", json!({}))), at(5, &second)]);
+    let state = state(10, &[at(0, &pod("db-0", "db-", &json!({}))), at(5, &second)]);
     let bearers = state.bearers("shop", "db-0").unwrap();
     assert!(bearers.is_borne());
     assert_eq!((bearers.gone()[0].uid.as_str(), bearers.gone()[0].deleted), ("db-0", minute(5)));
@@ -339,7 +338,7 @@ fn a_job_stops_when_it_says_so() {
         &[
             at(0, &job(json!([]))),
             at(4, &job(failed)),
-            at(0, &owned(pod("report-1-x", "report-1-", json!({})), "Job", "report-1")),
+            at(0, &owned(pod("report-1-x", "report-1-", &json!({})), "Job", "report-1")),
         ],
     );
     let stop = Stop { at: minute(3), why: StopReason::Failed };
@@ -353,7 +352,7 @@ fn a_sidecar_that_runs_on_outlives_containers_that_ended_for_good() {
     let ended = |reason: &str| json!({"terminated": {"reason": reason, "finishedAt": rfc(7)}});
     let running = || json!({"running": {}});
     let outlived = |restart: &str, main: Value, other: (&str, Value)| {
-        let mut pod = pod("p", "", json!({}));
+        let mut pod = pod("p", "", &json!({}));
         pod["spec"]["restartPolicy"] = json!(restart);
         pod["status"]["containerStatuses"] =
             json!([{"name": other.0, "state": other.1}, {"name": "main", "state": main}]);
@@ -465,7 +464,7 @@ fn drawn(which: usize, variant: usize) -> Value {
             "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": odd}}], "ports": [{"port": 80}]}),
         7 => json!({"apiVersion": "projectcalico.org/v3", "kind": "NetworkSet",
             "metadata": {"namespace": "shop", "name": "s"}, "spec": {"nets": [format!("10.{variant}.0.0/16")]}}),
-        8 => owned(pod("db-0", "db-", json!({"controller-revision-hash": variant.to_string()})), "StatefulSet", "db"),
+        8 => owned(pod("db-0", "db-", &json!({"controller-revision-hash": variant.to_string()})), "StatefulSet", "db"),
         _ => {
             let mut pod = web(&which.to_string());
             pod["metadata"]["uid"] = json!(format!("{which}-{odd}"));

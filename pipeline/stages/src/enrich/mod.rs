@@ -29,7 +29,7 @@ use look::Look;
 pub use resolve::LabelKeys;
 use resolve::{End, who};
 use served::{Destination, served};
-pub use timeline::{Blind, Sight, Timeline};
+pub use timeline::{Blind, Timeline};
 
 /// What rows are enriched with.
 #[derive(Clone, Debug)]

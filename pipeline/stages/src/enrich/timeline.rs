@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use catchment_core::knowledge::{Change, Coverage, Key, Kind};
+use catchment_core::knowledge::{Change, Coverage, Key, Kind, Sight};
 use catchment_core::{EventTime, IdentityState, Span};
 
 /// The changes of one cluster; clones share them.
@@ -31,17 +31,6 @@ impl Default for Inner {
     }
 }
 
-/// How much of a kind can be seen from some moment on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sight {
-    /// From when on.
-    pub at: EventTime,
-    /// The kind.
-    pub kind: Kind,
-    /// How much.
-    pub coverage: Coverage,
-}
-
 /// A span in which changes may have been missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blind {
@@ -59,7 +48,7 @@ impl Timeline {
         let seen = Kind::ALL.iter().filter(|kind| given.contains(&group(**kind)));
         let sights = seen.map(|&kind| Sight { at: EventTime::MIN, kind, coverage: Coverage::Synced }).collect();
         let timeline = Self::restored(changes, EventTime::MAX, Vec::new());
-        timeline.write().sights = sights;
+        timeline.restore_sights(sights);
         timeline
     }
 
@@ -97,6 +86,12 @@ impl Timeline {
         sight.at = sight.at.max(inner.sealed);
         let place = inner.sights.partition_point(|other| other.at <= sight.at);
         inner.sights.insert(place, sight);
+    }
+
+    /// Puts back what was told of the sight before the seal.
+    pub fn restore_sights(&self, mut sights: Vec<Sight>) {
+        sights.sort_by_key(|sight| sight.at);
+        self.write().sights = sights;
     }
 
     /// What was told of the sight in `[from, until)`, in order.
