@@ -20,6 +20,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::supply::Fold;
+
 /// Memory below this is saved with every epoch, a larger one less often.
 const SMALL: usize = 1 << 20;
 /// Epochs between two times that a large memory is saved.
@@ -37,19 +39,15 @@ pub(crate) struct Detecting {
 
 impl Detecting {
     /// Goes on from what is remembered, or remembers nothing yet.
-    pub(crate) fn new(
-        settings: &Arc<Settings>,
-        stream: &StreamId,
-        memory: Option<Memory>,
-        board: Option<Board>,
-    ) -> Self {
+    pub(crate) fn new(fold: &Fold, settings: &Arc<Settings>, memory: Option<Memory>) -> Self {
         let after = memory.as_ref().map(|memory| memory.cursor.committed);
         let detector = memory.map(|memory| memory.detector);
-        let detector = detector.unwrap_or_else(|| Detector::new(settings.clone(), &stream.cluster));
-        if let Some(board) = &board {
+        let cluster = &fold.settings.stream.cluster;
+        let detector = detector.unwrap_or_else(|| Detector::new(settings.clone(), cluster, fold.timeline()));
+        if let Some(board) = &fold.board {
             board.begin(&detector);
         }
-        Self { detector, after, saved_bytes: 0, unsaved_epochs: 0, board }
+        Self { detector, after, saved_bytes: 0, unsaved_epochs: 0, board: fold.board.clone() }
     }
 
     /// Looks at an epoch, unless that was done before the restart.
@@ -102,8 +100,8 @@ impl MemoryFile {
     /// What is remembered, if it belongs before what the sink has and the log still reaches back to it.
     pub(crate) fn load(
         &self,
+        fold: &Fold,
         settings: &Arc<Settings>,
-        stream: &StreamId,
         (log, first): (LogId, LogPosition),
         held: Option<&Cursor>,
     ) -> Result<Option<Memory>> {
@@ -112,7 +110,8 @@ impl MemoryFile {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(self.failed("read", e)),
         };
-        let misfit = match Detector::restore(settings.clone(), &stream.cluster, &bytes) {
+        let stream = &fold.settings.stream;
+        let misfit = match Detector::restore(settings.clone(), &stream.cluster, fold.timeline(), &bytes) {
             Err(e) => e.to_string(),
             Ok((_, cursor)) if cursor.log != Some(log) => "it is of another log".to_owned(),
             Ok((_, cursor)) if held.is_none_or(|held| cursor.committed > held.committed) => {

@@ -52,7 +52,7 @@ impl Line {
     pub(crate) fn recall(&mut self, fold: &Fold, log: &Spool) -> Result<Option<Memory>> {
         self.unkept.clear();
         let (Some(file), Some(settings)) = (&self.memory, &fold.detect) else { return Ok(None) };
-        file.load(settings, &fold.settings.stream, (log.id(), log.first()), self.cursor.as_ref())
+        file.load(fold, settings, (log.id(), log.first()), self.cursor.as_ref())
     }
 
     /// The fold begins here. What a start needs stays in the log.

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use catchment_core::{Epoch, Error, LogPosition, Logged, Result, Retry, Source};
 use catchment_stages::detect;
+use catchment_stages::enrich::Timeline;
 use catchment_stages::{Folder, Resume, Settings};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::watch;
@@ -36,6 +37,13 @@ pub(crate) struct Fold {
     pub(crate) detect: Option<Arc<detect::Settings>>,
     /// Where findings are posted: one line of a stream does so for all.
     pub(crate) board: Option<Board>,
+}
+
+impl Fold {
+    /// What is known about the cluster, where rows are joined with it.
+    pub(crate) fn timeline(&self) -> Option<Timeline> {
+        self.settings.enrichment.as_ref().map(|enrichment| enrichment.timeline.clone())
+    }
 }
 
 /// Where the entries come from.
@@ -214,8 +222,7 @@ fn start_fold(
 ) -> Epochs {
     let (out, epochs) = channel(QUEUED_EPOCHS);
     let folder = Folder::new(fold.settings.clone(), resume);
-    let stream = &fold.settings.stream;
-    let detecting = fold.detect.as_ref().map(|settings| Detecting::new(settings, stream, memory, fold.board.clone()));
+    let detecting = fold.detect.as_ref().map(|settings| Detecting::new(&fold, settings, memory));
     let runtime = tokio::runtime::Handle::current();
     tokio::task::spawn_blocking(move || {
         let outcome = runtime.block_on(fold_log(folder, detecting, &fold, input, &metrics, stop, &out));

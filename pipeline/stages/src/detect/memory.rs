@@ -10,6 +10,7 @@ use super::Detector;
 use super::config::Settings;
 use super::lifecycle::Finding;
 use super::pairs::{Pair, Pairs};
+use crate::enrich::Timeline;
 
 /// Another version is another shape.
 const VERSION: u32 = 1;
@@ -61,14 +62,19 @@ impl Detector {
     }
 
     /// Takes back what [`Detector::save`] gave, and the cursor it was saved at.
-    pub fn restore(settings: Arc<Settings>, cluster: &str, bytes: &[u8]) -> Result<(Self, Cursor), MemoryError> {
+    pub fn restore(
+        settings: Arc<Settings>,
+        cluster: &str,
+        timeline: Option<Timeline>,
+        bytes: &[u8],
+    ) -> Result<(Self, Cursor), MemoryError> {
         let (version, _) = postcard::take_from_bytes::<u32>(bytes).map_err(unreadable)?;
         if version != VERSION {
             return Err(MemoryError(format!("it was saved in version {version}, and this release reads {VERSION}")));
         }
         let saved: Saved = postcard::from_bytes(bytes).map_err(unreadable)?;
         let cursor = serde_json::from_str(&saved.cursor).map_err(unreadable)?;
-        let mut detector = Self::new(settings, cluster);
+        let mut detector = Self::new(settings, cluster, timeline);
         detector.windows = saved.windows;
         detector.refused = saved.refused;
         detector.pairs = Pairs::restored(saved.pairs);

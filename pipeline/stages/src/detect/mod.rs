@@ -32,6 +32,9 @@ use std::sync::Arc;
 
 use catchment_core::{ClosedWindow, Epoch, FindingKind, FindingRow};
 
+use crate::cluster::ClusterState;
+use crate::enrich::Timeline;
+
 pub use config::{
     Boundary, Environments, ExpectedAccounts, ForbiddenEdge, IsolatedNamespace, LabelRule, MuteRule, NamePattern,
     Settings, Thresholds,
@@ -113,6 +116,7 @@ pub struct Detector {
     cluster: Arc<str>,
     rules: Vec<Box<dyn Rule>>,
     directory: Directory,
+    state: Option<ClusterState>,
     seats: Seats,
     sightings: Sightings,
     pairs: Pairs,
@@ -122,12 +126,13 @@ pub struct Detector {
 }
 
 impl Detector {
-    /// Remembers nothing yet.
-    pub fn new(settings: Arc<Settings>, cluster: &str) -> Self {
+    /// Remembers nothing yet. `timeline` is what rows are enriched with, if they are.
+    pub fn new(settings: Arc<Settings>, cluster: &str, timeline: Option<Timeline>) -> Self {
         let rules = rules::all(&settings);
         let cluster: Arc<str> = cluster.into();
         Self {
             directory: Directory::of(&rules),
+            state: timeline.map(ClusterState::new),
             settings,
             rules,
             seats: Seats::default(),
@@ -144,7 +149,12 @@ impl Detector {
     pub fn observe(&mut self, epoch: &mut Epoch) {
         let Some(window) = &epoch.window else { return };
         let (settings, cluster) = (self.settings.clone(), self.cluster.clone());
-        let view = View::new(window, &cluster, &settings);
+        // Who stands nowhere was not looked up, and so the cluster is not known for this window either.
+        let mut state = self.state.take_if(|_| window.identity.is_some());
+        if let Some(state) = &mut state {
+            state.advance(window.span.end);
+        }
+        let view = View::new(window, &cluster, &settings, state.as_ref());
         self.sightings.begin(window.span.end);
         self.seats.take(window, &view, &self.rules, &mut self.sightings);
         self.hear(window, &view);
@@ -163,6 +173,7 @@ impl Detector {
         self.refused += changes.refused;
         (epoch.findings, epoch.forgotten) = (changes.rows, changes.forgotten);
         self.forget(view.window.end);
+        self.state = state.or(self.state.take());
     }
 
     /// Goes through the conversations of a window.

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use catchment_core::knowledge::{Change, Object};
 use catchment_core::{
     Counters, Endpoint, Ends, EpochId, EventTime, FindingRow, Floor, FlowKey, FlowRow, Identity, IdentityState,
     KeyRecord, Labels, LogId, LogPosition, PolicyHit, PolicyRef, Service, Span, StreamId, Trace, Who,
 };
 use catchment_core::{Cursor, Epoch};
 use catchment_schemas::goldmane::{Action, EndpointType, PolicyKind, Reporter};
+use serde_json::Value;
 
 use super::{Detector, Settings};
 use crate::conversation::{Conversations, closed_window};
+use crate::enrich::Timeline;
 
 const MINUTE: i64 = 60_000_000;
 const START: EventTime = EventTime::from_secs(1_767_225_600);
@@ -19,6 +22,7 @@ const START: EventTime = EventTime::from_secs(1_767_225_600);
 pub(crate) struct Scene {
     detector: Detector,
     settings: Arc<Settings>,
+    timeline: Timeline,
     conversations: Conversations,
     windows: i64,
     /// Share of the coming windows that can be read.
@@ -32,8 +36,33 @@ impl Scene {
 
     pub(crate) fn with(settings: Settings) -> Self {
         let settings = Arc::new(settings);
-        let detector = Detector::new(settings.clone(), "test");
-        Self { detector, settings, conversations: Conversations::default(), windows: 0, coverage: 1.0 }
+        let timeline = Timeline::complete(Vec::new());
+        let detector = Detector::new(settings.clone(), "test", Some(timeline.clone()));
+        Self { detector, settings, timeline, conversations: Conversations::default(), windows: 0, coverage: 1.0 }
+    }
+
+    /// What happens in the cluster from the first window on, and what was there before: objects as JSON with the minute.
+    pub(crate) fn with_cluster(settings: Settings, changes: impl IntoIterator<Item = (i64, Value)>) -> Self {
+        let changes = changes.into_iter().map(|(minute, object)| {
+            let object = Object::from_json(&object.to_string()).expect("an object").expect("of a kind that is read");
+            Change { at: START.plus(minute * MINUTE), key: object.key(), state: Some(object) }
+        });
+        let timeline = Timeline::complete(changes.collect());
+        let mut scene = Self::with(settings);
+        scene.detector = Detector::new(scene.settings.clone(), "test", Some(timeline.clone()));
+        scene.timeline = timeline;
+        scene
+    }
+
+    /// Objects of the cluster that go at a minute, beside those of [`Scene::with_cluster`]; before any window.
+    pub(crate) fn gone(&mut self, gone: impl IntoIterator<Item = (i64, Value)>) {
+        let (mut changes, ..) = self.timeline.whole();
+        changes.extend(gone.into_iter().map(|(minute, object)| {
+            let object = Object::from_json(&object.to_string()).expect("an object").expect("of a kind that is read");
+            Change { at: START.plus(minute * MINUTE), key: object.key(), state: None }
+        }));
+        self.timeline = Timeline::complete(changes);
+        self.detector = Detector::new(self.settings.clone(), "test", Some(self.timeline.clone()));
     }
 
     /// The next window; returns what it changes.
@@ -72,8 +101,8 @@ impl Scene {
     /// What it remembers goes to bytes and back, as at a restart.
     pub(crate) fn restart(&mut self) {
         let bytes = self.detector.save(&cursor(self.windows));
-        let (detector, back) =
-            Detector::restore(self.settings.clone(), "test", &bytes).expect("what was saved is read");
+        let (detector, back) = Detector::restore(self.settings.clone(), "test", Some(self.timeline.clone()), &bytes)
+            .expect("what was saved is read");
         assert_eq!(back, cursor(self.windows));
         assert_eq!(detector.save(&back), bytes, "nothing is lost and nothing is added");
         self.detector = detector;

@@ -3,6 +3,7 @@
 use catchment_core::{ClosedWindow, IdentityState, Span};
 
 use super::config::Settings;
+use crate::cluster::ClusterState;
 
 /// A window and what is known at its end.
 pub(crate) struct View<'a> {
@@ -13,11 +14,18 @@ pub(crate) struct View<'a> {
     pub(crate) identity: Option<IdentityState>,
     pub(crate) cluster: &'a str,
     pub(crate) settings: &'a Settings,
+    /// The cluster at the window's end; `None` where nobody looks at it.
+    pub(crate) state: Option<&'a ClusterState>,
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(window: &ClosedWindow, cluster: &'a str, settings: &'a Settings) -> Self {
-        Self { window: window.span, coverage: window.coverage, identity: window.identity, cluster, settings }
+    pub(super) fn new(
+        window: &ClosedWindow,
+        cluster: &'a str,
+        settings: &'a Settings,
+        state: Option<&'a ClusterState>,
+    ) -> Self {
+        Self { window: window.span, coverage: window.coverage, identity: window.identity, cluster, settings, state }
     }
 
     /// Whether what a window does not show did not happen: no part of it is missing.
