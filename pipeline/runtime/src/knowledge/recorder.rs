@@ -95,8 +95,12 @@ impl Recorder {
         }
         if !(changes.is_empty() && sights.is_empty()) {
             self.book.tell(&changes, &sights).await?;
-            changes.into_iter().for_each(|change| self.watched.timeline.tell(change));
-            sights.into_iter().for_each(|sight| self.watched.timeline.see(sight));
+            for change in changes {
+                self.watched.timeline.tell(change);
+            }
+            for sight in sights {
+                self.watched.timeline.see(sight);
+            }
         }
         match completed.filter(|_| !self.was_complete) {
             Some(at) => self.first_complete(at).await,
