@@ -7,7 +7,23 @@ use crate::policy::Stance;
 
 const APPS: [&str; 12] =
     ["web", "api", "cart", "checkout", "search", "mail", "auth", "billing", "queue", "cache", "report", "gateway"];
-pub(crate) const TEAMS: [&str; 8] = ["shop", "payments", "search", "media", "platform", "data", "identity", "support"];
+/// Namespaces, their environment, and how each is protected.
+const NAMESPACES: [(&str, &str, Stance); 10] = [
+    ("shop", "production", Stance::Open),
+    ("payments", "production", Stance::Kubernetes),
+    ("search", "production", Stance::Tiered),
+    ("media", "staging", Stance::StagedAllow),
+    ("warehouse", "staging", Stance::StagedDeny),
+    ("ingress", SHARED, Stance::Ingress),
+    ("data", "production", Stance::Open),
+    ("identity", "production", Stance::Kubernetes),
+    ("support", "development", Stance::Tiered),
+    ("monitoring", SHARED, Stance::Kubernetes),
+];
+/// The environment of what serves all others, and may cross between them.
+pub(crate) const SHARED: &str = "shared";
+/// What nobody may reach who runs as nobody in particular.
+const CRITICAL: &str = "identity";
 pub(crate) const PORTS: [Port; 6] = [
     Port { service: 80, pod: 8080, name: "http", proto: "tcp" },
     Port { service: 443, pod: 8443, name: "https", proto: "tcp" },
@@ -30,9 +46,27 @@ pub(crate) struct Port {
 /// A namespace with its policies.
 #[derive(Clone, Debug)]
 pub(crate) struct Namespace {
-    pub(crate) name: String,
+    pub(crate) name: &'static str,
+    pub(crate) environment: &'static str,
     pub(crate) stance: Stance,
     pub(crate) edits: Option<Cycle>,
+}
+
+impl Namespace {
+    pub(crate) fn is_critical(&self) -> bool {
+        self.name == CRITICAL
+    }
+
+    /// Environments that its policies let in.
+    pub(crate) fn lets_in(&self) -> Vec<&'static str> {
+        let mut others = if self.environment == SHARED {
+            vec!["production", "staging", "development"]
+        } else {
+            vec![self.environment]
+        };
+        others.push(SHARED);
+        others
+    }
 }
 
 /// What owns a workload's pods.
@@ -53,8 +87,15 @@ pub(crate) struct Workload {
     pub(crate) app: String,
     pub(crate) kind: Kind,
     pub(crate) rollouts: Option<Cycle>,
-    /// The place in [`PORTS`] that its policy lets nobody reach.
+    /// The place in [`PORTS`] that its policy keeps closed, both ways.
     pub(crate) closed: Option<usize>,
+}
+
+impl Workload {
+    /// The service account of its pods: every third app runs as nobody in particular.
+    pub(crate) fn account(&self) -> &str {
+        if self.app.len().is_multiple_of(3) { "default" } else { &self.app }
+    }
 }
 
 /// Something that changes every `period` seconds.
@@ -100,8 +141,8 @@ pub(crate) struct Edge {
     pub(crate) source: Peer,
     pub(crate) dest: Peer,
     pub(crate) port: usize,
-    /// The destination's node turns the packets away.
-    pub(crate) denied: bool,
+    /// The end that turns the packets away.
+    pub(crate) denied: Option<Reporter>,
     /// Packets of requests per second, over all nodes.
     pub(crate) rate: f64,
     /// Packets of replies for one of requests.
@@ -110,11 +151,13 @@ pub(crate) struct Edge {
     pub(crate) packet_bytes: f64,
 }
 
-pub(crate) fn namespace(dice: &mut Dice, number: usize) -> Namespace {
-    let stance = Stance::ALL[number % Stance::ALL.len()];
-    // Whatever the seed, someone edits rules within the hour.
-    let edits = Cycle::some(dice, if stance == Stance::Kubernetes { 1 } else { 3 });
-    Namespace { name: TEAMS[number].to_owned(), stance, edits }
+pub(crate) fn namespaces(dice: &mut Dice) -> Vec<Namespace> {
+    let namespace = |(name, environment, stance)| {
+        // Whatever the seed, someone edits rules within the hour.
+        let edits = Cycle::some(dice, if stance == Stance::Kubernetes { 1 } else { 3 });
+        Namespace { name, environment, stance, edits }
+    };
+    NAMESPACES.into_iter().map(namespace).collect()
 }
 
 pub(crate) fn workload(dice: &mut Dice, number: usize, namespaces: &[Namespace]) -> Workload {
@@ -128,40 +171,98 @@ pub(crate) fn workload(dice: &mut Dice, number: usize, namespaces: &[Namespace])
         _ => Kind::BarePod,
     };
     let rollouts = Cycle::some(dice, 8).filter(|_| kind == Kind::Deployment);
-    let namespace = dice.index(namespaces.len());
+    // No namespace is empty.
+    let namespace = if number < namespaces.len() { number } else { dice.index(namespaces.len()) };
     let closed = (dice.below(2) == 0).then(|| dice.index(PORTS.len()));
-    let closed = closed.filter(|_| namespaces[namespace].stance.denies());
+    let closed = closed.filter(|_| namespaces[namespace].stance.closes());
     Workload { namespace, app, kind, rollouts, closed }
 }
 
-pub(crate) fn draw_edge(dice: &mut Dice, workloads: &[Workload], nodes: usize) -> Edge {
-    let here = Peer::Workload(dice.index(workloads.len()));
-    let (source, dest) = match dice.below(100) {
-        0..72 => (here, Peer::Workload(dice.index(workloads.len()))),
-        72..80 => (here, Peer::Public),
-        80..86 => (here, Peer::Private),
-        86..90 => (here, Peer::GlobalSet),
-        90..92 => (here, Peer::NamespacedSet(dice.index(TEAMS.len()))),
-        92..94 => (here, Peer::Host(dice.index(nodes))),
-        94..98 => (Peer::Public, here),
-        _ => (Peer::Private, here),
-    };
-    let port = dice.index(PORTS.len());
-    Edge {
-        source,
-        dest,
-        port,
-        denied: matches!(dest, Peer::Workload(w) if workloads[w].closed == Some(port)),
-        // Most talk little and a few talk much: 1 to 1,000 packets a second.
-        rate: 10f64.powf(dice.unit() * 3.0),
-        replies: 0.5 + dice.unit(),
-        packet_bytes: 60.0 + dice.unit() * 1300.0,
+/// Who may be drawn into a conversation, and with whom.
+pub(crate) struct Draw<'a> {
+    pub(crate) namespaces: &'a [Namespace],
+    pub(crate) workloads: &'a [Workload],
+    pub(crate) nodes: usize,
+}
+
+impl Draw<'_> {
+    /// An edge of a healthy cluster; `None` if what came up would be no such.
+    pub(crate) fn edge(&self, dice: &mut Dice) -> Option<Edge> {
+        let number = dice.index(self.workloads.len());
+        let here = Peer::Workload(number);
+        let (source, dest) = match dice.below(100) {
+            0..72 => (here, Peer::Workload(dice.index(self.workloads.len()))),
+            72..80 => (here, Peer::Public),
+            80..86 => (here, Peer::Private),
+            86..90 => (here, Peer::GlobalSet),
+            90..92 => (here, Peer::NamespacedSet(self.workloads[number].namespace)),
+            92..94 => (here, Peer::Host(dice.index(self.nodes))),
+            94..98 => (Peer::Public, here),
+            _ => (Peer::Private, here),
+        };
+        let port = dice.index(PORTS.len());
+        let edge = Edge {
+            source,
+            dest,
+            port,
+            denied: self.denied(source, dest, port),
+            // Most talk little and a few talk much: 4 to 1,000 packets a second.
+            rate: 10f64.powf(0.6 + dice.unit() * 2.4),
+            replies: 0.5 + dice.unit(),
+            packet_bytes: 60.0 + dice.unit() * 1300.0,
+        };
+        self.is_healthy(&edge, dice).then_some(edge)
+    }
+
+    fn namespace(&self, peer: Peer) -> Option<&Namespace> {
+        match peer {
+            Peer::Workload(number) => Some(&self.namespaces[self.workloads[number].namespace]),
+            _ => None,
+        }
+    }
+
+    /// A port that is closed is closed to what leaves; the internet knocks where nobody lets it in.
+    fn denied(&self, source: Peer, dest: Peer, port: usize) -> Option<Reporter> {
+        match (source, dest) {
+            (Peer::Workload(w), _) if dest != Peer::Private && self.workloads[w].closed == Some(port) => {
+                Some(Reporter::Src)
+            }
+            (Peer::Public, _) if self.namespace(dest).is_some_and(|n| n.stance != Stance::Ingress) => {
+                Some(Reporter::Dst)
+            }
+            _ => None,
+        }
+    }
+
+    fn is_healthy(&self, edge: &Edge, dice: &mut Dice) -> bool {
+        match (edge.source, edge.dest) {
+            (Peer::Workload(from), Peer::Workload(to)) => from != to && self.may_talk(from, to, edge.port),
+            // Only what a policy names.
+            (Peer::Workload(_), Peer::Private) => self.namespace(edge.source).is_some_and(|n| n.stance.denies()),
+            (Peer::Workload(_), _) => true,
+            (Peer::Public, dest) if edge.denied.is_some() => {
+                self.namespace(dest).is_some_and(|n| n.stance.denies()) && dice.below(4) == 0
+            }
+            (Peer::Public, _) => Stance::is_web(edge.port),
+            (_, dest) => self.namespace(dest).is_some_and(|n| n.stance != Stance::Ingress),
+        }
+    }
+
+    fn may_talk(&self, from: usize, to: usize, port: usize) -> bool {
+        let (source, dest) = (&self.workloads[from], &self.workloads[to]);
+        let (here, there) = (&self.namespaces[source.namespace], &self.namespaces[dest.namespace]);
+        there.stance != Stance::Ingress
+            && there.lets_in().contains(&here.environment)
+            && dest.closed != Some(port)
+            && !(there.is_critical() && source.account() == "default")
     }
 }
 
 /// Nodes report for the workloads they hold, and for nothing else.
 pub(crate) fn reporters(edge: &Edge) -> impl Iterator<Item = Reporter> {
     let source = matches!(edge.source, Peer::Workload(_)).then_some(Reporter::Src);
-    let dest = matches!(edge.dest, Peer::Workload(_)).then_some(Reporter::Dst);
+    // What the source's node turns away never arrives.
+    let arrives = edge.denied != Some(Reporter::Src);
+    let dest = (arrives && matches!(edge.dest, Peer::Workload(_))).then_some(Reporter::Dst);
     source.into_iter().chain(dest)
 }

@@ -8,7 +8,7 @@ use catchment_core::{Error, EventTime, Result};
 use serde_json::{Value, json};
 
 use crate::dice::Dice;
-use crate::draw::{Kind, Namespace, PORTS, Peer, Workload, generation, turns};
+use crate::draw::{Kind, PORTS, Peer, Workload, generation, turns};
 use crate::policy::{self, PolicyObject};
 use crate::world::{World, drawn};
 
@@ -113,7 +113,7 @@ struct View<'a> {
 
 impl View<'_> {
     fn namespace_of(&self, workload: usize) -> &str {
-        &self.world.namespaces[self.world.workloads[workload].namespace].name
+        self.world.namespaces[self.world.workloads[workload].namespace].name
     }
 
     fn object(&self, api: &str, kind: &str, namespace: &str, name: &str) -> Value {
@@ -134,13 +134,16 @@ impl View<'_> {
             objects.push(object);
         }
         for (number, namespace) in self.world.namespaces.iter().enumerate() {
-            let mut object = self.object("v1", "Namespace", "", &namespace.name);
-            let environment = if number % 4 == 3 { "staging" } else { "production" };
-            object["metadata"]["labels"] = json!({"environment": environment, "team": namespace.name});
+            let mut object = self.object("v1", "Namespace", "", namespace.name);
+            object["metadata"]["labels"] = json!({"kubernetes.io/metadata.name": namespace.name,
+                "environment": namespace.environment, "team": namespace.name});
+            if namespace.is_critical() {
+                object["metadata"]["labels"]["catchment.dev/critical"] = "true".into();
+            }
             objects.push(object);
-            let accounts: BTreeSet<_> = self.workloads_of(number).map(|w| account(&w.app)).collect();
-            objects.extend(accounts.iter().map(|name| self.object("v1", "ServiceAccount", &namespace.name, name)));
-            objects.push(self.network_set("NetworkSet", &namespace.name, "office-networks", "198.51.100.0/24"));
+            let accounts: BTreeSet<_> = self.workloads_of(number).map(Workload::account).collect();
+            objects.extend(accounts.iter().map(|name| self.object("v1", "ServiceAccount", namespace.name, name)));
+            objects.push(self.network_set("NetworkSet", namespace.name, "office-networks", "198.51.100.0/24"));
         }
         objects.push(self.network_set("GlobalNetworkSet", "", "partner-networks", "203.0.113.0/24"));
         objects.extend(policy::tiers().map(|(name, order)| {
@@ -207,7 +210,7 @@ impl View<'_> {
                 metadata["generateName"] = generated.into();
                 metadata["ownerReferences"] = owned_by(kind, owner);
             }
-            pod["spec"] = json!({"nodeName": format!("node-{node}"), "serviceAccountName": account(&workload.app)});
+            pod["spec"] = json!({"nodeName": format!("node-{node}"), "serviceAccountName": workload.account()});
             pod["status"] = json!({"phase": "Running", "podIPs": [{"ip": pod_address(number, node)}]});
             pod
         };
@@ -252,9 +255,9 @@ impl View<'_> {
 
     /// The policies of a namespace after so many edits.
     fn policies(&self, number: usize, edits: u8) -> Vec<Value> {
-        let Namespace { name, stance, .. } = &self.world.namespaces[number];
-        let policies = self.workloads_of(number).filter_map(|workload| policy::of_workload(*stance, workload, edits));
-        policies.map(|policy| self.policy(name, policy)).collect()
+        let namespace = &self.world.namespaces[number];
+        let policies = self.workloads_of(number).filter_map(|workload| policy::of_workload(namespace, workload, edits));
+        policies.map(|policy| self.policy(namespace.name, policy)).collect()
     }
 
     fn workloads_of(&self, namespace: usize) -> impl Iterator<Item = &Workload> {
@@ -273,11 +276,6 @@ const CALICO: &str = "projectcalico.org/v3";
 
 fn owned_by(kind: &str, name: &str) -> Value {
     json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "controller": true}])
-}
-
-/// Every third app runs as nobody in particular.
-fn account(app: &str) -> &str {
-    if app.len().is_multiple_of(3) { "default" } else { app }
 }
 
 fn port_name(port: &crate::draw::Port) -> &'static str {

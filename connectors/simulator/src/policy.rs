@@ -1,5 +1,7 @@
 //! Policies of the simulated namespaces: the traces they leave on a flow, and the objects these come from.
 
+use std::collections::BTreeSet;
+
 use catchment_schemas::goldmane::{Action, PolicyHit, PolicyKind, PolicyTrace};
 use serde_json::{Value, json};
 
@@ -14,6 +16,8 @@ pub(crate) enum Stance {
     Kubernetes,
     /// A platform tier passes on to an application tier.
     Tiered,
+    /// A Kubernetes policy per app that lets the internet in.
+    Ingress,
     /// Open, with a staged policy that would let the app's flows through.
     StagedAllow,
     /// Open, with a staged policy that would deny everything.
@@ -21,11 +25,23 @@ pub(crate) enum Stance {
 }
 
 impl Stance {
-    pub(crate) const ALL: [Self; 5] = [Self::Open, Self::Kubernetes, Self::Tiered, Self::StagedAllow, Self::StagedDeny];
-
-    /// Whether its policies can turn a flow away.
+    /// Whether its policies name who may come and where to go, and can turn a flow away.
     pub(crate) const fn denies(self) -> bool {
+        matches!(self, Self::Kubernetes | Self::Tiered | Self::Ingress)
+    }
+
+    /// Whether its policies may keep a port closed.
+    pub(crate) const fn closes(self) -> bool {
         matches!(self, Self::Kubernetes | Self::Tiered)
+    }
+
+    const fn is_of_kubernetes(self) -> bool {
+        matches!(self, Self::Kubernetes | Self::Ingress)
+    }
+
+    /// Whether a port in [`PORTS`] is one that the internet is let in to.
+    pub(crate) const fn is_web(port: usize) -> bool {
+        port < 2
     }
 }
 
@@ -39,7 +55,7 @@ pub(crate) fn allowed(stance: Stance, namespace: &str, app: &str, rule: i64) -> 
     };
     match stance {
         Stance::Open => both(vec![profile()]),
-        Stance::Kubernetes => both(vec![rule_of(PolicyKind::NetworkPolicy, "default", 0)]),
+        Stance::Kubernetes | Stance::Ingress => both(vec![rule_of(PolicyKind::NetworkPolicy, "default", 0)]),
         Stance::Tiered => both(vec![pass_on(), rule_of(PolicyKind::CalicoNetworkPolicy, "application", 1)]),
         Stance::StagedAllow => PolicyTrace {
             enforced_policies: vec![profile()],
@@ -55,23 +71,24 @@ pub(crate) fn allowed(stance: Stance, namespace: &str, app: &str, rule: i64) -> 
 /// The trace of a denied flow: a policy selects the workload and no rule of it allows.
 pub(crate) fn denied(stance: Stance, namespace: &str, app: &str) -> PolicyTrace {
     let trigger = |kind, tier| policy(kind, namespace, &format!("allow-{app}"), tier);
-    if stance == Stance::Kubernetes {
+    if stance.is_of_kubernetes() {
         return both(vec![end_of_tier(trigger(PolicyKind::NetworkPolicy, "default"), 0)]);
     }
     both(vec![pass_on(), end_of_tier(trigger(PolicyKind::CalicoNetworkPolicy, "application"), 1)])
 }
 
-/// What may arrive while a port is closed: a rule for each protocol, by name, over the ports that are open.
-fn open_ports(closed: Option<usize>) -> Vec<(&'static str, Vec<i64>)> {
-    let open = PORTS.iter().enumerate().filter(|(place, _)| Some(*place) != closed).map(|(_, port)| port);
-    let of_protocol = |proto| (proto, open.clone().filter(|port| port.proto == proto).map(|port| port.pod).collect());
-    ["tcp", "udp"].map(of_protocol).into_iter().filter(|(_, ports): &(_, Vec<_>)| !ports.is_empty()).collect()
+/// Where a rule stands in a policy that was never edited: those that name networks come first, and one for each protocol.
+pub(crate) const fn rule_for(stance: Stance, port: usize, meets_network: bool) -> i64 {
+    if meets_network || matches!(stance, Stance::Ingress) && Stance::is_web(port) {
+        return 0;
+    }
+    if matches!(PORTS[port].proto.as_bytes(), b"udp") { 2 } else { 1 }
 }
 
-/// Which of the rules that allow is met, behind those that edits have put in front.
-pub(crate) fn rule_for(closed: Option<usize>, proto: &str) -> i64 {
-    let rules = closed.map(|_| open_ports(closed)).unwrap_or_default();
-    rules.iter().position(|(of, _)| *of == proto).unwrap_or(0) as i64
+/// The ports of a protocol that a workload does not keep closed. What leaves may also go to a port of a service.
+fn open_ports(closed: Option<usize>, proto: &str, leaving: bool) -> BTreeSet<i64> {
+    let open = PORTS.iter().enumerate().filter(|(place, port)| Some(*place) != closed && port.proto == proto);
+    open.flat_map(|(_, port)| [port.pod].into_iter().chain(leaving.then_some(port.service))).collect()
 }
 
 fn both(hits: Vec<PolicyHit>) -> PolicyTrace {
@@ -138,54 +155,91 @@ pub(crate) fn globals(namespaces: &[Namespace]) -> Vec<PolicyObject> {
 
 /// The policy of a workload, if its namespace has any. Every edit puts one more rule, which matches nothing, in front of
 /// those that allow.
-pub(crate) fn of_workload(stance: Stance, workload: &Workload, edits: u8) -> Option<PolicyObject> {
-    let kind = match stance {
+pub(crate) fn of_workload(namespace: &Namespace, workload: &Workload, edits: u8) -> Option<PolicyObject> {
+    let kind = match namespace.stance {
         Stance::Open | Stance::StagedDeny => return None,
-        Stance::Kubernetes | Stance::Tiered => "NetworkPolicy",
+        Stance::Kubernetes | Stance::Tiered | Stance::Ingress => "NetworkPolicy",
         Stance::StagedAllow => "StagedNetworkPolicy",
     };
-    let spec = if stance == Stance::Kubernetes { kubernetes(workload, edits) } else { calico(workload, edits) };
+    let spec = if namespace.stance.is_of_kubernetes() {
+        kubernetes(namespace, workload, edits)
+    } else {
+        calico(namespace, workload, edits)
+    };
     Some(PolicyObject { kind, name: format!("allow-{}", workload.app), spec })
 }
 
-/// Addresses that nobody has.
-const NOWHERE: &str = "192.0.2.0/24";
+/// The network that flow logs call private.
+const PRIVATE: &str = "172.16.0.0/12";
 
-fn kubernetes(workload: &Workload, edits: u8) -> Value {
-    let of_protocol = |(proto, ports): (&str, Vec<i64>)| {
-        ports.into_iter().map(|port| json!({"protocol": proto.to_uppercase(), "port": port})).collect::<Vec<_>>()
-    };
-    let allowing = match workload.closed {
-        None => json!({}),
-        closed => json!({"ports": open_ports(closed).into_iter().flat_map(of_protocol).collect::<Vec<_>>()}),
-    };
-    let nowhere = |peers: &str| json!({peers: [{"ipBlock": {"cidr": NOWHERE}}]});
-    json!({"podSelector": {"matchLabels": {"app.kubernetes.io/name": workload.app}},
-        "policyTypes": ["Ingress", "Egress"],
-        "ingress": edited(edits, nowhere("from"), vec![allowing]), "egress": edited(edits, nowhere("to"), vec![json!({})])})
+/// Addresses that nobody has, others for every edit.
+fn nowhere(edit: u8) -> String {
+    format!("192.0.2.{}/28", 16 * u32::from(edit))
 }
 
-fn calico(workload: &Workload, edits: u8) -> Value {
-    let of_protocol = |(proto, ports): (&str, Vec<i64>)| json!({"action": "Allow", "protocol": proto.to_uppercase(), "destination": {"ports": ports}});
-    let all = || vec![json!({"action": "Allow"})];
-    let allowing = match workload.closed {
-        None => all(),
-        closed => open_ports(closed).into_iter().map(of_protocol).collect(),
+fn kubernetes(namespace: &Namespace, workload: &Workload, edits: u8) -> Value {
+    let block = |cidr: &str| json!([{"ipBlock": {"cidr": cidr}}]);
+    let ports = |leaving| -> Vec<Value> {
+        let of_protocol = |proto: &'static str| {
+            let port = move |port| json!({"protocol": proto.to_uppercase(), "port": port});
+            open_ports(workload.closed, proto, leaving).into_iter().map(port)
+        };
+        ["tcp", "udp"].into_iter().flat_map(of_protocol).collect()
     };
-    let nowhere = |end: &str| json!({"action": "Allow", end: {"nets": [NOWHERE]}});
+    let environments = json!([{"namespaceSelector": {"matchExpressions": [
+        {"key": "environment", "operator": "In", "values": namespace.lets_in()}]}}]);
+    let web: Vec<_> =
+        PORTS.iter().enumerate().filter(|(place, _)| Stance::is_web(*place)).map(|(_, port)| port.pod).collect();
+    let ingress = match namespace.stance {
+        Stance::Ingress => {
+            let ports: Vec<_> = web.iter().map(|port| json!({"protocol": "TCP", "port": port})).collect();
+            vec![json!({"from": block(EVERYWHERE), "ports": ports})]
+        }
+        _ => vec![json!({"from": block(PRIVATE)}), json!({"from": environments, "ports": ports(false)})],
+    };
+    let egress = vec![json!({"to": block(PRIVATE)}), json!({"ports": ports(true)})];
+    json!({"podSelector": {"matchLabels": {"app.kubernetes.io/name": workload.app}},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": edited(edits, |edit| json!({"from": block(&nowhere(edit))}), ingress),
+        "egress": edited(edits, |edit| json!({"to": block(&nowhere(edit))}), egress)})
+}
+
+/// Every address.
+const EVERYWHERE: &str = "0.0.0.0/0";
+
+fn calico(namespace: &Namespace, workload: &Workload, edits: u8) -> Value {
+    let net = |end: &str, net: &str| json!({"action": "Allow", end: {"nets": [net]}});
+    let environments = namespace.lets_in().iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+    let of_protocol = |proto: &str, leaving| {
+        let ports = open_ports(workload.closed, proto, leaving);
+        json!({"action": "Allow", "protocol": proto.to_uppercase(), "destination": {"ports": ports}})
+    };
+    let from_environments = |mut rule: Value| {
+        rule["source"] = json!({"namespaceSelector": format!("environment in {{{environments}}}")});
+        rule
+    };
+    let ingress = ["tcp", "udp"].map(|proto| from_environments(of_protocol(proto, false)));
+    let egress = ["tcp", "udp"].map(|proto| of_protocol(proto, true));
+    let rules = |end: &str, rules: [Value; 2]| {
+        let allowing = std::iter::once(net(end, PRIVATE)).chain(rules).collect();
+        edited(edits, |edit| net(end, &nowhere(edit)), allowing)
+    };
     json!({"tier": "application", "selector": format!("app.kubernetes.io/name == '{}'", workload.app),
         "types": ["Ingress", "Egress"],
-        "ingress": edited(edits, nowhere("source"), allowing), "egress": edited(edits, nowhere("destination"), all())})
+        "ingress": rules("source", ingress), "egress": rules("destination", egress)})
 }
 
 /// `allowing` behind as many idle rules as there were edits.
-fn edited(edits: u8, idle: Value, allowing: Vec<Value>) -> Vec<Value> {
-    std::iter::repeat_n(idle, usize::from(edits)).chain(allowing).collect()
+fn edited(edits: u8, idle: impl Fn(u8) -> Value, allowing: Vec<Value>) -> Vec<Value> {
+    (0..edits).map(idle).chain(allowing).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ALL: [Stance; 6] =
+        [Stance::Open, Stance::Kubernetes, Stance::Tiered, Stance::Ingress, Stance::StagedAllow, Stance::StagedDeny];
 
     #[test]
     fn a_staged_policy_is_never_enforced() {
@@ -198,7 +252,7 @@ mod tests {
 
     #[test]
     fn an_edit_gives_another_trace_where_there_is_a_policy() {
-        for stance in Stance::ALL {
+        for stance in ALL {
             let same = allowed(stance, "shop", "web", 0) == allowed(stance, "shop", "web", 1);
             assert_eq!(same, matches!(stance, Stance::Open | Stance::StagedDeny), "{stance:?}");
         }
@@ -217,12 +271,8 @@ mod tests {
     #[test]
     fn a_closed_port_is_in_no_rule_and_every_other_in_that_of_its_protocol() {
         for (closed, port) in PORTS.iter().enumerate() {
-            let rules = open_ports(Some(closed));
-            let holds = |at: &crate::draw::Port| {
-                let (proto, ports) = &rules[rule_for(Some(closed), at.proto) as usize];
-                *proto == at.proto && ports.contains(&at.pod)
-            };
-            assert!(PORTS.iter().all(|other| holds(other) == (other.pod != port.pod)), "{rules:?}");
+            let holds = |at: &crate::draw::Port| open_ports(Some(closed), at.proto, false).contains(&at.pod);
+            assert!(PORTS.iter().all(|other| holds(other) == (other.pod != port.pod)));
         }
     }
 }

@@ -24,6 +24,8 @@ const LATE: i64 = 60 * SECOND;
 const SWEEP: i64 = 60 * SECOND;
 /// What a node sends again when it connects anew.
 pub(crate) const RESEND: i64 = 300 * SECOND;
+/// Edges with fewer packets a second begin few connections, so that each has some packets.
+const SELDOM: f64 = 20.0;
 /// One flush in so many is followed by a new connection, if that is asked for.
 const RECONNECT: u64 = 200;
 
@@ -220,11 +222,13 @@ impl Traffic {
         let idle = dice.below(10) == 0;
         let rate = if idle { 0.0 } else { edge.rate * site.share * (0.5 + dice.unit()) };
         let request = (rate * secs).round();
-        let reply = if edge.denied { 0.0 } else { (request * edge.replies).round() };
+        let reply = if edge.denied.is_some() { 0.0 } else { (request * edge.replies).round() };
         let (packets_in, packets_out) =
             if site.reporter == Reporter::Dst { (request, reply) } else { (reply, request) };
-        let turned_away = edge.denied && site.reporter == Reporter::Dst;
-        let started = if idle { 0 } else { dice.below(4) as i64 };
+        let turned_away = edge.denied == Some(site.reporter);
+        // A share of six is whole at one, two or three nodes, so that both ends come to the same sum.
+        let most = if edge.rate < SELDOM { 2 } else { 4 };
+        let started = if idle { 0 } else { (6.0 * dice.below(most) as f64 * site.share).round() as i64 };
         Tally {
             packets_in: packets_in as i64,
             packets_out: packets_out as i64,
@@ -298,7 +302,7 @@ mod tests {
     #[test]
     fn both_ends_of_a_conversation_count_alike() {
         let traffic = Traffic::new(SHAPE, START);
-        let pods = |s: &&Site| s.reporter == Reporter::Dst && traffic.world.edges[s.edge as usize].replies > 0.0;
+        let pods = |s: &&Site| s.reporter == Reporter::Dst && traffic.world.edges[s.edge as usize].denied.is_none();
         let dest = *traffic.world.sites.iter().flatten().find(pods).expect("some site takes requests in");
         let source = Site { reporter: Reporter::Src, ..dest };
         let tallies = (0..20).map(|n| START / SECOND + 15 * n).map(|at| {

@@ -9,9 +9,9 @@ use catchment_schemas::goldmane::{Action, EndpointType, FlowKey, Reporter};
 
 use crate::dice::Dice;
 use crate::draw::{
-    Edge, Kind, Namespace, PORTS, Peer, Port, TEAMS, Workload, draw_edge, generation, namespace, reporters, workload,
+    Draw, Edge, Kind, Namespace, PORTS, Peer, Port, Workload, generation, namespaces, reporters, workload,
 };
-use crate::policy;
+use crate::policy::{self, Stance};
 
 /// One node's part of an edge: where reports come from.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,7 @@ impl World {
     /// A cluster in which each flush of every node together makes `sites` reports.
     pub(crate) fn new(seed: u64, nodes: usize, sites: usize) -> Self {
         let mut dice = Dice::of(&[seed, 1]);
-        let namespaces = (0..TEAMS.len()).map(|i| namespace(&mut dice, i)).collect::<Vec<_>>();
+        let namespaces = namespaces(&mut dice);
         // Enough pairs that drawing edges rarely meets one twice.
         let count = (sites.isqrt() * 2).clamp(24, 4000);
         let workloads = (0..count).map(|i| workload(&mut dice, i, &namespaces)).collect();
@@ -62,15 +62,20 @@ impl World {
     /// Draws edges and gives their ends to nodes in turn, until every node has its share.
     fn settle(&mut self, dice: &mut Dice, sites: usize) {
         let nodes = self.sites.len();
+        let draw = Draw { namespaces: &self.namespaces, workloads: &self.workloads, nodes };
         let (mut next_node, mut placed, mut known) = (0, 0, HashSet::new());
         while placed < sites {
-            let edge = draw_edge(dice, &self.workloads, nodes);
-            if !known.insert((edge.source, edge.dest, edge.port)) {
+            let Some(edge) = draw.edge(dice) else { continue };
+            // Whoever has two ends to report from has room for both.
+            let fits = placed + reporters(&edge).count() <= sites;
+            if !fits || !known.insert((edge.source, edge.dest, edge.port)) {
                 continue;
             }
+            let mut open = reporters(&edge).count();
             let number = self.edges.len() as u32;
             for reporter in reporters(&edge) {
-                let spread = (1 + dice.index(3)).min(nodes).min(sites - placed);
+                open -= 1;
+                let spread = (1 + dice.index(3)).min(nodes).min(sites - placed - open);
                 for _ in 0..spread {
                     let share = 1.0 / spread as f64;
                     self.sites[next_node % nodes].push(Site { edge: number, reporter, share });
@@ -99,9 +104,9 @@ impl World {
         self.held(site).map(|w| &self.workloads[w])
     }
 
-    /// Whether this end turns the edge's packets away: the other end has let them through.
+    /// Whether this end turns the edge's packets away.
     fn turns_away(&self, site: Site) -> bool {
-        self.edges[site.edge as usize].denied && site.reporter == Reporter::Dst
+        self.edges[site.edge as usize].denied == Some(site.reporter)
     }
 
     /// The workload whose pods at the site's node report.
@@ -121,12 +126,10 @@ impl World {
         let judge = self.judge(site).expect("every reporter holds a workload");
         let namespace = &self.namespaces[judge.namespace];
         let (action, trace) = if self.turns_away(site) {
-            (Action::Deny, policy::denied(namespace.stance, &namespace.name, &judge.app))
+            (Action::Deny, policy::denied(namespace.stance, namespace.name, &judge.app))
         } else {
-            // What leaves is let through whatever its port.
-            let closed = judge.closed.filter(|_| site.reporter == Reporter::Dst);
-            let rule = i64::from(version.policy) + policy::rule_for(closed, PORTS[edge.port].proto);
-            (Action::Allow, policy::allowed(namespace.stance, &namespace.name, &judge.app, rule))
+            let rule = i64::from(version.policy) + rule_of(edge, namespace.stance, site.reporter);
+            (Action::Allow, policy::allowed(namespace.stance, namespace.name, &judge.app, rule))
         };
         let key = FlowKey {
             source_name,
@@ -155,7 +158,7 @@ impl World {
             _ => None,
         };
         let (namespace, name, port_name, port) = match served.filter(|w| w.kind != Kind::BarePod) {
-            Some(w) => (self.namespaces[w.namespace].name.as_str(), w.app.as_str(), port_name, port),
+            Some(w) => (self.namespaces[w.namespace].name, w.app.as_str(), port_name, port),
             None => ("-", "-", "-", 0),
         };
         FlowKey {
@@ -173,13 +176,13 @@ impl World {
             Peer::Workload(w) => {
                 let workload = &self.workloads[w];
                 let name = self.pod_name(w, generation);
-                (self.namespaces[workload.namespace].name.clone(), name, EndpointType::WorkloadEndpoint)
+                (self.namespaces[workload.namespace].name.to_owned(), name, EndpointType::WorkloadEndpoint)
             }
             Peer::Private => everywhere("pvt", EndpointType::Network),
             Peer::Public => everywhere("pub", EndpointType::Network),
             Peer::GlobalSet => everywhere("partner-networks", EndpointType::NetworkSet),
             Peer::NamespacedSet(n) => {
-                (self.namespaces[n].name.clone(), "office-networks".to_owned(), EndpointType::NetworkSet)
+                (self.namespaces[n].name.to_owned(), "office-networks".to_owned(), EndpointType::NetworkSet)
             }
             Peer::Host(node) => everywhere(&format!("node-{node}"), EndpointType::HostEndpoint),
         }
@@ -222,6 +225,14 @@ impl World {
     }
 }
 
+/// The rule that lets an edge through at an end whose policies were never edited.
+fn rule_of(edge: &Edge, stance: Stance, reporter: Reporter) -> i64 {
+    match reporter {
+        Reporter::Src => policy::rule_for(Stance::Kubernetes, edge.port, edge.dest == Peer::Private),
+        _ => policy::rule_for(stance, edge.port, edge.source == Peer::Private),
+    }
+}
+
 /// Characters of the alphabet that Kubernetes draws names from.
 pub(crate) fn drawn(mut dice: Dice, characters: usize) -> String {
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -233,6 +244,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::draw::SHARED;
 
     const START: i64 = 1_767_225_600;
 
@@ -264,7 +276,8 @@ mod tests {
         assert!(any(&|k| k.dest_name == "pub") && any(&|k| k.source_name == "pvt"));
         assert!(any(&|k| k.dest_type() == EndpointType::NetworkSet && k.dest_namespace == "-"));
         assert!(any(&|k| k.dest_type() == EndpointType::HostEndpoint));
-        assert!(any(&|k| k.action() == Action::Deny && k.reporter() == Reporter::Dst));
+        assert!(any(&|k| k.action() == Action::Deny && k.reporter() == Reporter::Src));
+        assert!(any(&|k| k.action() == Action::Deny && k.reporter() == Reporter::Dst && k.source_name == "pub"));
         assert!(any(&|k| k.dest_service_name == "web" && k.dest_service_port_name == "-"));
         assert!(any(&|k| k.proto == "udp"));
         // Only nodes that hold a workload report.
@@ -272,6 +285,52 @@ mod tests {
             Reporter::Src => k.source_type() == EndpointType::WorkloadEndpoint,
             _ => k.dest_type() == EndpointType::WorkloadEndpoint,
         }));
+    }
+
+    #[test]
+    fn nothing_crosses_an_environment_but_what_serves_all() {
+        for seed in 0..20 {
+            let world = World::new(seed, 3, 1500);
+            let namespace = |peer| match peer {
+                Peer::Workload(w) => Some(&world.namespaces[world.workloads[w].namespace]),
+                _ => None,
+            };
+            for edge in &world.edges {
+                let (Some(from), Some(to)) = (namespace(edge.source), namespace(edge.dest)) else { continue };
+                let is_shared = [from, to].iter().any(|n| n.environment == SHARED);
+                assert!(is_shared || from.environment == to.environment, "{} -> {}", from.name, to.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_internet_comes_in_at_the_ingress_only() {
+        let world = World::new(1, 3, 4000);
+        let public = all_keys(&world, START).into_iter().filter(|k| k.source_name == "pub");
+        let allowed: Vec<_> = public.filter(|k| k.action() == Action::Allow).collect();
+        assert!(!allowed.is_empty() && allowed.iter().all(|k| k.dest_namespace == "ingress"));
+    }
+
+    #[test]
+    fn nobody_in_particular_reaches_nothing_critical() {
+        let world = World::new(1, 3, 4000);
+        let reached = |edge: &&Edge| match (edge.source, edge.dest) {
+            (Peer::Workload(from), Peer::Workload(to)) => {
+                let critical = world.namespaces[world.workloads[to].namespace].is_critical();
+                critical.then(|| world.workloads[from].account()) == Some("default")
+            }
+            _ => false,
+        };
+        assert_eq!(world.edges.iter().find(reached).map(|edge| (edge.source, edge.dest)), None);
+    }
+
+    #[test]
+    fn whoever_sends_to_a_workload_is_seen_at_both_ends() {
+        let world = World::new(1, 3, 1501);
+        let mut seen: BTreeSet<(u32, i32)> = BTreeSet::new();
+        seen.extend(world.sites.iter().flatten().map(|site| (site.edge, site.reporter as i32)));
+        let ends: usize = world.edges.iter().map(|edge| reporters(edge).count()).sum();
+        assert_eq!(seen.len(), ends);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::path::Path;
 use std::process::Stdio;
@@ -219,7 +220,16 @@ fn endpoint(state: &State, surroundings: &Surroundings, row: &Row, end: &str) ->
             let set = surroundings.sets.iter().find(|set| set.name == name && set.namespace == namespace);
             Some(set.expect("the set is known").endpoint())
         }
-        _ => Some(Endpoint::address(name, Vec::new())),
+        _ => Some(Endpoint::address(name, address(name).into_iter().collect())),
+    }
+}
+
+/// What a network of the simulated cluster stands for; a flow log hides it.
+fn address(name: &str) -> Option<IpAddr> {
+    match name {
+        "pvt" => Some(IpAddr::from([172, 16, 0, 10])),
+        "pub" => Some(IpAddr::from([203, 0, 114, 10])),
+        _ => None,
     }
 }
 
