@@ -4,6 +4,7 @@ use catchment_core::{EventTime, Result};
 
 use crate::ledger::Ledger;
 use crate::ring::Ring;
+use crate::script::Script;
 use crate::traffic::{LONGEST_FLUSH_SECS, RESEND, Report, Shape, Traffic};
 
 /// Moves by [`Cluster::advance`]; how often that is called changes nothing.
@@ -21,12 +22,12 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    pub(crate) fn new(shape: Shape, start: EventTime, end: EventTime, ledger: Option<Ledger>) -> Self {
+    pub(crate) fn new(shape: Shape, script: Script, start: EventTime, end: EventTime, ledger: Option<Ledger>) -> Self {
         let ring = Ring::new(start.secs());
         let sent_again = if shape.resend { RESEND / 1_000_000 } else { 0 };
         let settled_secs = LONGEST_FLUSH_SECS + sent_again;
         let restart = shape.restart.unwrap_or(EventTime::MAX);
-        Self { ring, traffic: Traffic::new(shape, start.0), ledger, settled_secs, now: start, end, restart }
+        Self { ring, traffic: Traffic::new(shape, script, start.0), ledger, settled_secs, now: start, end, restart }
     }
 
     pub(crate) const fn now(&self) -> EventTime {
@@ -100,10 +101,19 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::traffic::Habits;
 
     const START: EventTime = EventTime::from_secs(1_767_225_600);
-    const SHAPE: Shape =
-        Shape { seed: 7, nodes: 3, flows_per_second: 20, late_share: 0.1, resend: false, restart: None };
+    const HABITS: Habits = Habits { is_silent: false, restarts: false, is_fast: false, hides_services: false };
+    const SHAPE: Shape = Shape {
+        seed: 7,
+        nodes: 3,
+        flows_per_second: 20,
+        late_share: 0.1,
+        resend: false,
+        restart: None,
+        habits: HABITS,
+    };
 
     /// A ledger's file that a test can read.
     #[derive(Clone, Default)]
@@ -131,7 +141,7 @@ mod tests {
     fn run(shape: Shape, step: i64) -> (Cluster, Paper) {
         let paper = Paper::default();
         let ledger = Ledger::to(Box::new(paper.clone()));
-        let mut cluster = Cluster::new(shape, START, START.plus(600_000_000), Some(ledger));
+        let mut cluster = Cluster::new(shape, Script::default(), START, START.plus(600_000_000), Some(ledger));
         for at in (0..=900).step_by(step as usize) {
             cluster.advance(START.plus(at * 1_000_000));
         }
@@ -207,7 +217,7 @@ mod tests {
     fn late_reports_are_invisible_to_a_reader_that_waits_a_minute_and_marked() {
         let shape = Shape { late_share: 0.3, ..SHAPE };
         let (cluster, paper) = run(shape, 10);
-        let mut early = Cluster::new(shape, START, START.plus(600_000_000), None);
+        let mut early = Cluster::new(shape, Script::default(), START, START.plus(600_000_000), None);
         let bucket = START.secs() + 300;
         early.advance(EventTime::from_secs(bucket + 75));
         let before = early.ring.bucket(bucket, None);
@@ -253,7 +263,7 @@ mod tests {
     #[test]
     fn the_rate_is_what_was_asked_for() {
         let shape = Shape { flows_per_second: 100, ..SHAPE };
-        let mut traffic = Traffic::new(shape, START.0);
+        let mut traffic = Traffic::new(shape, Script::default(), START.0);
         let mut ring = Ring::new(START.secs());
         let mut reports = 0;
         while traffic.next_flush() < START.plus(600_000_000).0 {

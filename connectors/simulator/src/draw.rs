@@ -36,6 +36,7 @@ pub(crate) const PORTS: [Port; 6] = [
 const GENERATIONS: i64 = 4;
 
 /// What a workload serves.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Port {
     pub(crate) service: i64,
     pub(crate) pod: i64,

@@ -9,11 +9,13 @@ use serde_json::{Value, json};
 
 use crate::dice::Dice;
 use crate::draw::{Kind, PORTS, Peer, Workload, generation, turns};
+use crate::objects::{CALICO, object, owned_by};
 use crate::policy::{self, PolicyObject};
+use crate::script::Script;
 use crate::world::{World, drawn};
 
 /// Everything was made a day before the nodes began to count.
-const AGE_SECS: i64 = 24 * 3600;
+pub(crate) const AGE_SECS: i64 = 24 * 3600;
 
 /// Objects at one moment, and changes after it.
 pub(crate) struct Known {
@@ -23,8 +25,8 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// What is known of `world` from `from` to `until`.
-    pub(crate) fn of(world: &World, from: EventTime, until: EventTime) -> Self {
+    /// What is known of `world`, and of what scenarios add to it, from `from` to `until`.
+    pub(crate) fn of(world: &World, script: &Script, from: EventTime, until: EventTime) -> Self {
         let (from, until) = (from.secs(), until.secs());
         let view = View { world, nodes: placed(world), made: from - AGE_SECS };
         let mut objects = view.surroundings();
@@ -50,6 +52,8 @@ impl Known {
                 before = after;
             }
         }
+        objects.extend(script.objects.iter().cloned());
+        changes.extend(script.changes.iter().filter(|(at, ..)| *at < until).cloned());
         changes.sort_by_key(|(at, ..)| *at);
         Self { objects, changes }
     }
@@ -64,11 +68,24 @@ impl Known {
         fs::create_dir_all(folder).map_err(failed)?;
         let list = json!({"apiVersion": "v1", "kind": "List", "items": self.objects});
         fs::write(folder.join("objects.json"), list.to_string()).map_err(failed)?;
-        let lines = self.changes.iter().map(|(at, event, object)| {
-            let at = EventTime::from_secs(*at).to_rfc3339();
-            format!("{}\n", json!({"at": at, "type": event, "object": object}))
-        });
+        let lines = self.lines().map(|line| line + "\n");
         fs::write(folder.join("changes.jsonl"), lines.collect::<String>()).map_err(failed)
+    }
+
+    /// Objects from when they were made, and changes, each as a line of JSON.
+    pub(crate) fn all_lines(&self) -> impl Iterator<Item = String> {
+        let made = |object: &Value| {
+            json!({"at": object["metadata"]["creationTimestamp"], "type": "ADDED", "object": object}).to_string()
+        };
+        self.objects.iter().map(made).chain(self.lines())
+    }
+
+    /// The changes, each as a line of JSON.
+    fn lines(&self) -> impl Iterator<Item = String> {
+        self.changes.iter().map(|(at, event, object)| {
+            let at = EventTime::from_secs(*at).to_rfc3339();
+            json!({"at": at, "type": event, "object": object}).to_string()
+        })
     }
 }
 
@@ -117,11 +134,7 @@ impl View<'_> {
     }
 
     fn object(&self, api: &str, kind: &str, namespace: &str, name: &str) -> Value {
-        let mut metadata = json!({"name": name, "creationTimestamp": EventTime::from_secs(self.made).to_rfc3339()});
-        if !namespace.is_empty() {
-            metadata["namespace"] = namespace.into();
-        }
-        json!({"apiVersion": api, "kind": kind, "metadata": metadata})
+        object(api, kind, namespace, name, self.made)
     }
 
     /// Nodes, namespaces, service accounts, network sets, tiers and their global policies: what does not change.
@@ -272,12 +285,6 @@ impl View<'_> {
     }
 }
 
-const CALICO: &str = "projectcalico.org/v3";
-
-fn owned_by(kind: &str, name: &str) -> Value {
-    json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "controller": true}])
-}
-
 fn port_name(port: &crate::draw::Port) -> &'static str {
     if port.name == "-" { "" } else { port.name }
 }
@@ -322,9 +329,9 @@ mod tests {
 
     #[test]
     fn whoever_a_flow_names_is_there_at_that_time() {
-        let world = World::new(3, 4, 900);
+        let world = World::new(3, 4, 900, false);
         let (first, last) = (EventTime::from_secs(START), EventTime::from_secs(START + 2 * 3600));
-        let known = Known::of(&world, first, last);
+        let known = Known::of(&world, &Script::default(), first, last);
         assert!(known.changes.iter().any(|(_, event, _)| *event == "DELETED"), "somebody rolls out");
         for secs in (START..START + 2 * 3600).step_by(599) {
             let objects = at(&known, secs);
@@ -352,8 +359,9 @@ mod tests {
 
     #[test]
     fn every_policy_that_a_trace_names_is_there() {
-        let world = World::new(3, 4, 900);
-        let known = Known::of(&world, EventTime::from_secs(START), EventTime::from_secs(START + 3600));
+        let world = World::new(3, 4, 900, false);
+        let known =
+            Known::of(&world, &Script::default(), EventTime::from_secs(START), EventTime::from_secs(START + 3600));
         let names: BTreeSet<_> = at(&known, START).into_keys().map(|key| key.name.to_string()).collect();
         for &site in world.sites.iter().flatten() {
             let key = world.key(site, world.version(site, START));

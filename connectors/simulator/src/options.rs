@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use catchment_core::{Error, EventTime, Period, Result};
 
-use crate::traffic::Shape;
+use crate::scenarios::Scenario;
+use crate::traffic::{Habits, Shape};
 
 /// What a simulation is told; the default is a small cluster in real time.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +40,12 @@ pub struct Options {
     /// When the collector restarts, counted from `start`: it has forgotten everything, and nodes send
     /// it five minutes of flows again.
     pub restart_after: Option<Period>,
+    /// Names of scenarios that are mixed in; see [`crate::Scenario`].
+    pub scenarios: Vec<String>,
+    /// How often each of them is planted.
+    pub plants: u32,
+    /// Where to write what was planted, and when, as lines of JSON.
+    pub plants_truth: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -58,6 +65,9 @@ impl Default for Options {
             late_share: 0.01,
             resend: false,
             restart_after: None,
+            scenarios: Vec::new(),
+            plants: 1,
+            plants_truth: None,
         }
     }
 }
@@ -74,18 +84,26 @@ impl Options {
         if !(0.0..=1.0).contains(&self.late_share) {
             return wrong(format!("late share is {}; it must lie between 0 and 1", self.late_share));
         }
-        Ok(())
+        self.chosen().map(|_| ())
     }
 
-    pub(crate) fn shape(&self) -> Shape {
-        Shape {
+    /// The scenarios that are mixed in.
+    pub(crate) fn chosen(&self) -> Result<Vec<&'static Scenario>> {
+        Scenario::named(self.scenarios.iter().map(String::as_str))
+    }
+
+    pub(crate) fn shape(&self) -> Result<Shape> {
+        let mut shape = Shape {
             seed: self.seed,
             nodes: self.nodes,
             flows_per_second: self.flows_per_second,
             late_share: self.late_share,
             resend: self.resend,
             restart: self.restart_after.map(|after| self.start.plus(after.micros())),
-        }
+            habits: Habits::default(),
+        };
+        self.chosen()?.into_iter().for_each(|scenario| (scenario.habit)(&mut shape));
+        Ok(shape)
     }
 
     /// When the nodes begin to count.

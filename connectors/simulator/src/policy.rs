@@ -91,11 +91,11 @@ fn open_ports(closed: Option<usize>, proto: &str, leaving: bool) -> BTreeSet<i64
     open.flat_map(|(_, port)| [port.pod].into_iter().chain(leaving.then_some(port.service))).collect()
 }
 
-fn both(hits: Vec<PolicyHit>) -> PolicyTrace {
+pub(crate) fn both(hits: Vec<PolicyHit>) -> PolicyTrace {
     PolicyTrace { enforced_policies: hits.clone(), pending_policies: hits }
 }
 
-fn policy(kind: PolicyKind, namespace: &str, name: &str, tier: &str) -> PolicyHit {
+pub(crate) fn policy(kind: PolicyKind, namespace: &str, name: &str, tier: &str) -> PolicyHit {
     PolicyHit {
         kind: kind as i32,
         namespace: namespace.to_owned(),
@@ -110,12 +110,12 @@ fn pass_on() -> PolicyHit {
     PolicyHit { action: Action::Pass as i32, ..policy(PolicyKind::GlobalNetworkPolicy, "", "baseline", "platform") }
 }
 
-fn profile(namespace: &str) -> PolicyHit {
+pub(crate) fn profile(namespace: &str) -> PolicyHit {
     policy(PolicyKind::Profile, "", &format!("kns.{namespace}"), "")
 }
 
 /// Only kind, namespace, name and tier are set in a trigger.
-fn end_of_tier(trigger: PolicyHit, index: i64) -> PolicyHit {
+pub(crate) fn end_of_tier(trigger: PolicyHit, index: i64) -> PolicyHit {
     let tier = trigger.tier.clone();
     PolicyHit {
         action: Action::Deny as i32,

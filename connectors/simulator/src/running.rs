@@ -19,6 +19,7 @@ use crate::cluster::Cluster;
 use crate::knowledge::Known;
 use crate::ledger::Ledger;
 use crate::options::Options;
+use crate::scenarios;
 use crate::server::Service;
 
 /// How often the cluster is moved on where nobody asks; a question moves it on by itself.
@@ -158,11 +159,15 @@ pub async fn serve(options: Options) -> Result<Running> {
 }
 
 fn with_history(options: &Options) -> Result<Cluster> {
+    let (shape, script) = (options.shape()?, scenarios::script(options)?);
     if let Some(folder) = &options.knowledge {
-        Known::of(&options.shape().world(), options.first(), options.known_until()).write(folder)?;
+        Known::of(&shape.world(), &script, options.first(), options.known_until()).write(folder)?;
+    }
+    if let Some(file) = &options.plants_truth {
+        script.write_plants(file)?;
     }
     let ledger = options.truth.as_deref().map(Ledger::create).transpose()?;
-    let mut cluster = Cluster::new(options.shape(), options.first(), options.end(), ledger);
+    let mut cluster = Cluster::new(shape, script, options.first(), options.end(), ledger);
     cluster.advance(options.start);
     Ok(cluster)
 }

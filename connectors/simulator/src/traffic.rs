@@ -8,6 +8,7 @@ use catchment_schemas::goldmane::Reporter;
 
 use crate::dice::Dice;
 use crate::ring::{EndLabels, KeySlot, Ring, Tally, bucket_of};
+use crate::script::{Line, Script};
 use crate::world::{Site, Version, World};
 
 const SECOND: i64 = 1_000_000;
@@ -39,13 +40,51 @@ pub(crate) struct Shape {
     pub(crate) resend: bool,
     /// When the collector restarts.
     pub(crate) restart: Option<EventTime>,
+    pub(crate) habits: Habits,
+}
+
+/// Oddities of a cluster; those of nodes concern the last ones, if there are others.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Habits {
+    /// The last node never reports.
+    pub(crate) is_silent: bool,
+    /// The last node but one is away now and then.
+    pub(crate) restarts: bool,
+    /// The clock of the last node but two is ahead.
+    pub(crate) is_fast: bool,
+    /// TCP flows name no service.
+    pub(crate) hides_services: bool,
+}
+
+impl Habits {
+    /// A node restarts once in this time.
+    const RESTART_SECS: i64 = 1200;
+    /// So long it is away.
+    const AWAY_SECS: i64 = 180;
+    /// So far a clock is ahead.
+    const AHEAD_SECS: i64 = 9;
+
+    /// Whether a node, counted from the last one, says nothing at `secs`.
+    fn is_away(self, from_last: usize, secs: i64) -> bool {
+        let is_restarting = secs.rem_euclid(Self::RESTART_SECS) < Self::AWAY_SECS;
+        match from_last {
+            0 => self.is_silent,
+            1 => self.restarts && is_restarting,
+            _ => false,
+        }
+    }
+
+    /// How far the clock of a node, counted from the last one, is ahead.
+    fn ahead(self, from_last: usize) -> i64 {
+        if self.is_fast && from_last == 2 { Self::AHEAD_SECS } else { 0 }
+    }
 }
 
 impl Shape {
     /// The cluster that the traffic is of.
     pub(crate) fn world(&self) -> World {
         let sites = (f64::from(self.flows_per_second) * MEAN_FLUSH_SECS).ceil() as usize;
-        World::new(self.seed, self.nodes.max(1) as usize, sites)
+        World::new(self.seed, self.nodes.max(1) as usize, sites, self.habits.hides_services)
     }
 }
 
@@ -94,12 +133,21 @@ impl Node {
     }
 }
 
+/// A line of a script, with its place in the collector once that is known.
+#[derive(Debug)]
+struct Planted {
+    line: Line,
+    place: Option<(KeySlot, EndLabels)>,
+}
+
 /// Makes flushes in the order of event time.
 #[derive(Debug)]
 pub(crate) struct Traffic {
     shape: Shape,
     world: World,
     nodes: Vec<Node>,
+    /// What scenarios let each node report.
+    lines: Vec<Vec<Planted>>,
     known: HashMap<(u32, Reporter, Version, usize), (KeySlot, EndLabels)>,
     /// On their way, by arrival.
     delayed: BTreeMap<i64, Vec<Vec<Report>>>,
@@ -107,7 +155,7 @@ pub(crate) struct Traffic {
 
 impl Traffic {
     /// A cluster whose nodes begin to count at `start`, in microseconds.
-    pub(crate) fn new(shape: Shape, start: i64) -> Self {
+    pub(crate) fn new(shape: Shape, script: Script, start: i64) -> Self {
         let nodes = shape.nodes.max(1) as usize;
         let world = shape.world();
         let nodes = (0..nodes)
@@ -117,7 +165,9 @@ impl Traffic {
                 Node { flushed: start, next: start + SECOND + phase, count: 0, sent: VecDeque::new() }
             })
             .collect();
-        Self { shape, world, nodes, known: HashMap::new(), delayed: BTreeMap::new() }
+        let planted = |line| Planted { line, place: None };
+        let lines = script.lines.into_iter().map(|lines| lines.into_iter().map(planted).collect()).collect();
+        Self { shape, world, nodes, lines, known: HashMap::new(), delayed: BTreeMap::new() }
     }
 
     /// When a node flushes next.
@@ -178,12 +228,22 @@ impl Traffic {
     }
 
     fn reports(&mut self, ring: &mut Ring, node: usize, from: i64, at: i64) -> Vec<Report> {
+        let (habits, from_last) = (self.shape.habits, self.nodes.len() - 1 - node);
+        if from_last < self.nodes.len() - 1 && habits.is_away(from_last, at.div_euclid(SECOND)) {
+            return Vec::new();
+        }
         let sites = mem::take(&mut self.world.sites[node]);
         let mut reports = Vec::with_capacity(sites.len());
         for &site in &sites {
             self.report(ring, node, site, (from, at), &mut reports);
         }
         self.world.sites[node] = sites;
+        if let Some(lines) = self.lines.get_mut(node) {
+            report_lines(lines, ring, (from, at), &mut reports);
+        }
+        for report in &mut reports {
+            report.start += habits.ahead(from_last);
+        }
         reports
     }
 
@@ -241,6 +301,25 @@ impl Traffic {
     }
 }
 
+/// Reports of planted lines; lines of one key that follow each other within a flush are one report.
+fn report_lines(lines: &mut [Planted], ring: &mut Ring, (from, at): (i64, i64), out: &mut Vec<Report>) {
+    let mut placed: HashMap<KeySlot, usize> = HashMap::new();
+    for Planted { line, place } in lines {
+        let Some(tally) = line.tally(from, at) else { continue };
+        let (slot, labels) = *place.get_or_insert_with(|| {
+            let source = ring.intern_labels(mem::take(&mut line.source_labels));
+            let dest = ring.intern_labels(mem::take(&mut line.dest_labels));
+            (ring.intern(line.key.clone()), EndLabels { source, dest })
+        });
+        if let Some(&report) = placed.get(&slot) {
+            out[report].tally += tally;
+        } else {
+            placed.insert(slot, out.len());
+            out.push(Report { slot, start: from.div_euclid(SECOND), labels, tally });
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -248,11 +327,19 @@ mod tests {
     use super::*;
 
     const START: i64 = 1_767_225_600 * SECOND;
-    const SHAPE: Shape =
-        Shape { seed: 3, nodes: 2, flows_per_second: 40, late_share: 0.0, resend: false, restart: None };
+    const HABITS: Habits = Habits { is_silent: false, restarts: false, is_fast: false, hides_services: false };
+    const SHAPE: Shape = Shape {
+        seed: 3,
+        nodes: 2,
+        flows_per_second: 40,
+        late_share: 0.0,
+        resend: false,
+        restart: None,
+        habits: HABITS,
+    };
 
     fn hour() -> (Ring, Vec<Flush>) {
-        let (mut ring, mut traffic) = (Ring::new(START / SECOND), Traffic::new(SHAPE, START));
+        let (mut ring, mut traffic) = (Ring::new(START / SECOND), Traffic::new(SHAPE, Script::default(), START));
         let mut flushes = Vec::new();
         while traffic.next_flush() < START + 3600 * SECOND {
             flushes.push(traffic.flush(&mut ring));
@@ -301,7 +388,7 @@ mod tests {
 
     #[test]
     fn both_ends_of_a_conversation_count_alike() {
-        let traffic = Traffic::new(SHAPE, START);
+        let traffic = Traffic::new(SHAPE, Script::default(), START);
         let pods = |s: &&Site| s.reporter == Reporter::Dst && traffic.world.edges[s.edge as usize].denied.is_none();
         let dest = *traffic.world.sites.iter().flatten().find(pods).expect("some site takes requests in");
         let source = Site { reporter: Reporter::Src, ..dest };

@@ -44,17 +44,20 @@ pub(crate) struct World {
     pub(crate) edges: Vec<Edge>,
     /// Per node.
     pub(crate) sites: Vec<Vec<Site>>,
+    /// TCP flows name no service.
+    hides_services: bool,
 }
 
 impl World {
     /// A cluster in which each flush of every node together makes `sites` reports.
-    pub(crate) fn new(seed: u64, nodes: usize, sites: usize) -> Self {
+    pub(crate) fn new(seed: u64, nodes: usize, sites: usize, hides_services: bool) -> Self {
         let mut dice = Dice::of(&[seed, 1]);
         let namespaces = namespaces(&mut dice);
         // Enough pairs that drawing edges rarely meets one twice.
         let count = (sites.isqrt() * 2).clamp(24, 4000);
         let workloads = (0..count).map(|i| workload(&mut dice, i, &namespaces)).collect();
-        let mut world = Self { seed, namespaces, workloads, edges: Vec::new(), sites: vec![Vec::new(); nodes] };
+        let mut world =
+            Self { seed, namespaces, workloads, edges: Vec::new(), sites: vec![Vec::new(); nodes], hides_services };
         world.settle(&mut dice, sites);
         world
     }
@@ -157,7 +160,8 @@ impl World {
             Peer::Workload(w) if matches!(edge.source, Peer::Workload(_)) => Some(&self.workloads[w]),
             _ => None,
         };
-        let (namespace, name, port_name, port) = match served.filter(|w| w.kind != Kind::BarePod) {
+        let is_hidden = self.hides_services && PORTS[edge.port].proto == "tcp";
+        let (namespace, name, port_name, port) = match served.filter(|w| w.kind != Kind::BarePod && !is_hidden) {
             Some(w) => (self.namespaces[w.namespace].name, w.app.as_str(), port_name, port),
             None => ("-", "-", "-", 0),
         };
@@ -254,7 +258,7 @@ mod tests {
 
     #[test]
     fn every_node_has_its_share_of_the_sites() {
-        let world = World::new(1, 4, 1001);
+        let world = World::new(1, 4, 1001, false);
         let counts: Vec<_> = world.sites.iter().map(Vec::len).collect();
         assert_eq!(counts.iter().sum::<usize>(), 1001);
         assert!(counts.iter().all(|&n| (250..=251).contains(&n)), "{counts:?}");
@@ -262,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_node_never_reports_one_key_twice() {
-        let world = World::new(1, 3, 2000);
+        let world = World::new(1, 3, 2000, false);
         for sites in &world.sites {
             let ends: BTreeSet<_> = sites.iter().map(|s| (s.edge, s.reporter as i32)).collect();
             assert_eq!(ends.len(), sites.len());
@@ -271,7 +275,7 @@ mod tests {
 
     #[test]
     fn the_cluster_shows_what_real_ones_show() {
-        let keys = all_keys(&World::new(1, 3, 4000), START);
+        let keys = all_keys(&World::new(1, 3, 4000, false), START);
         let any = |test: &dyn Fn(&FlowKey) -> bool| keys.iter().any(test);
         assert!(any(&|k| k.dest_name == "pub") && any(&|k| k.source_name == "pvt"));
         assert!(any(&|k| k.dest_type() == EndpointType::NetworkSet && k.dest_namespace == "-"));
@@ -290,7 +294,7 @@ mod tests {
     #[test]
     fn nothing_crosses_an_environment_but_what_serves_all() {
         for seed in 0..20 {
-            let world = World::new(seed, 3, 1500);
+            let world = World::new(seed, 3, 1500, false);
             let namespace = |peer| match peer {
                 Peer::Workload(w) => Some(&world.namespaces[world.workloads[w].namespace]),
                 _ => None,
@@ -305,7 +309,7 @@ mod tests {
 
     #[test]
     fn the_internet_comes_in_at_the_ingress_only() {
-        let world = World::new(1, 3, 4000);
+        let world = World::new(1, 3, 4000, false);
         let public = all_keys(&world, START).into_iter().filter(|k| k.source_name == "pub");
         let allowed: Vec<_> = public.filter(|k| k.action() == Action::Allow).collect();
         assert!(!allowed.is_empty() && allowed.iter().all(|k| k.dest_namespace == "ingress"));
@@ -313,7 +317,7 @@ mod tests {
 
     #[test]
     fn nobody_in_particular_reaches_nothing_critical() {
-        let world = World::new(1, 3, 4000);
+        let world = World::new(1, 3, 4000, false);
         let reached = |edge: &&Edge| match (edge.source, edge.dest) {
             (Peer::Workload(from), Peer::Workload(to)) => {
                 let critical = world.namespaces[world.workloads[to].namespace].is_critical();
@@ -326,7 +330,7 @@ mod tests {
 
     #[test]
     fn whoever_sends_to_a_workload_is_seen_at_both_ends() {
-        let world = World::new(1, 3, 1501);
+        let world = World::new(1, 3, 1501, false);
         let mut seen: BTreeSet<(u32, i32)> = BTreeSet::new();
         seen.extend(world.sites.iter().flatten().map(|site| (site.edge, site.reporter as i32)));
         let ends: usize = world.edges.iter().map(|edge| reporters(edge).count()).sum();
@@ -335,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_rolling_update_changes_the_hash_in_the_name_and_nothing_before_it() {
-        let world = World::new(1, 3, 4000);
+        let world = World::new(1, 3, 4000, false);
         let number = world.workloads.iter().position(|w| w.rollouts.is_some()).expect("some deployment rolls");
         let (before, after) = (world.pod_name(number, 0), world.pod_name(number, 1));
         let app = &world.workloads[number].app;
@@ -347,7 +351,7 @@ mod tests {
 
     #[test]
     fn pods_of_a_stateful_set_differ_by_a_label_from_node_to_node() {
-        let world = World::new(1, 3, 500);
+        let world = World::new(1, 3, 500, false);
         let set = world.workloads.iter().position(|w| w.kind == Kind::StatefulSet).expect("some are stateful sets");
         assert_ne!(world.labels_of(Peer::Workload(set), 0, 0), world.labels_of(Peer::Workload(set), 0, 1));
     }

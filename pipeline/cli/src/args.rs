@@ -207,7 +207,8 @@ pub(crate) enum SimulateTarget {
 #[command(after_help = "\
 Example:
   catchment simulate goldmane --listen 127.0.0.1:7443 --seed 7 --nodes 50 --flows-per-second 2000 --speed 20 \\
-    --truth truth.ndjson")]
+    --truth truth.ndjson
+  catchment simulate goldmane --scenario no-response,policy.no-policy --plants 10 --plants-truth plants.ndjson")]
 pub(crate) struct GoldmaneArgs {
     /// Address to listen on, without encryption
     #[arg(long, default_value = "127.0.0.1:7443")]
@@ -248,6 +249,15 @@ pub(crate) struct GoldmaneArgs {
     /// When the collector restarts, counted from the start: all is forgotten, nodes send five minutes again
     #[arg(long)]
     pub(crate) restart_after: Option<Period>,
+    /// Trouble to plant among ordinary traffic, by name; `list` prints what there is, `all` is everything
+    #[arg(long = "scenario", value_name = "NAME", value_delimiter = ',')]
+    pub(crate) scenarios: Vec<String>,
+    /// How often each scenario is planted, one time after the other
+    #[arg(long, default_value_t = 1, requires = "scenarios")]
+    pub(crate) plants: u32,
+    /// Where to write what was planted, and when
+    #[arg(long, value_name = "FILE", requires = "scenarios")]
+    pub(crate) plants_truth: Option<PathBuf>,
 }
 
 fn parse_time(text: &str) -> Result<EventTime, String> {
