@@ -1,10 +1,10 @@
 # The menu: CI calls these same names. `make` alone lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help setup build fmt lint test test-kafka test-s3 test-goldmane test-cluster test-faults test-ledger fuzz demo bench docs clean
+.PHONY: help setup build fmt lint test test-kafka test-s3 test-alertmanager test-goldmane test-cluster test-faults test-ledger fuzz demo bench docs clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  %-17s %s\n' "$$name" "$$text"; done
 
 setup: ## Install the system packages every target may need (as root), or name them
 	tools/setup.sh all
@@ -23,17 +23,20 @@ lint: ## Check formatting and run clippy, warnings are errors
 	cargo clippy --workspace --all-targets -- -D warnings
 
 # Under plain cargo the tests that need a server say DID NOT RUN, also in CI: the tiers behind run them.
-test: ## Formatting, clippy, every test, and the sinks against a real Kafka and a real S3 server
+test: ## Formatting, clippy, every test, and the sinks against real servers: Kafka, S3, Alertmanager
 	tools/setup.sh build
 	$(MAKE) --no-print-directory lint
-	env -u CI -u CATCHMENT_TEST_KAFKA -u CATCHMENT_TEST_S3 -u CATCHMENT_GOLDMANE -u CATCHMENT_TEST_CLUSTER cargo test --workspace
-	tools/tiers.sh kafka s3
+	env -u CI -u CATCHMENT_TEST_KAFKA -u CATCHMENT_TEST_S3 -u CATCHMENT_TEST_ALERTMANAGER -u CATCHMENT_GOLDMANE -u CATCHMENT_TEST_CLUSTER cargo test --workspace
+	tools/tiers.sh kafka s3 alertmanager
 
 test-kafka: ## The Kafka tests against a real broker (needs java and mvn)
 	tools/tier.sh kafka
 
 test-s3: ## The object store tests against a real S3 server (needs go)
 	tools/tier.sh s3
+
+test-alertmanager: ## The alerts against a real Alertmanager (needs prometheus-alertmanager)
+	tools/tier.sh alertmanager
 
 test-goldmane: ## What a real collector answers, at CATCHMENT_GOLDMANE=host:port that nobody else reads
 	@[ -n "$$CATCHMENT_GOLDMANE" ] || { echo "tier goldmane DID NOT RUN: set CATCHMENT_GOLDMANE=host:port" >&2; exit 3; }

@@ -43,6 +43,7 @@ if [ "$1" = all ]; then
     want kcat kcat
     # The feature kafka-tls.
     want /usr/include/openssl/ssl.h libssl-dev
+    want prometheus-alertmanager prometheus-alertmanager
     want curl curl
     want openssl openssl
     # Distributions part the venv module from the rest of Python.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests of one connector against a real server: start it, test, stop it whatever happens.
 #
-#   tier.sh kafka | s3 | cluster
+#   tier.sh kafka | s3 | alertmanager | cluster
 #
 # Exit codes: 2 usage, 3 DID NOT RUN (the tier or a tool it needs is not there), else what cargo says.
 set -euo pipefail
@@ -11,6 +11,7 @@ source tools/ports.sh
 case ${1:-} in
     kafka) server=tools/kafka/broker.sh test=broker where=connectors/kafka ;;
     s3) server=tools/s3/server.sh test=s3 where=connectors/parquet ;;
+    alertmanager) server=tools/alertmanager/server.sh test=alertmanager where=connectors/notify ;;
     cluster) server=tools/cluster/server.sh test=cluster where=connectors/kubernetes ;;
     *)
         sed -n 's/^#   //p' "${BASH_SOURCE[0]}" >&2
@@ -43,6 +44,7 @@ fi
 case $1 in
     kafka) export CATCHMENT_TEST_KAFKA=127.0.0.1:$port ;;
     s3) export CATCHMENT_TEST_S3=http://127.0.0.1:$port ;;
+    alertmanager) export CATCHMENT_TEST_ALERTMANAGER=http://127.0.0.1:$port ;;
 esac
 # The whole workspace, as `make test` built it: one package alone would be built again with other features.
 CI=true cargo test --workspace --test "$test"

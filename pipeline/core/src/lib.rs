@@ -15,6 +15,7 @@ pub mod identity;
 pub mod json;
 pub mod key;
 pub mod knowledge;
+pub mod ocsf;
 pub mod row;
 pub mod sink;
 pub mod source;
