@@ -11,7 +11,9 @@ pub(crate) fn bodies(items: impl IntoIterator<Item = Vec<u8>>, head: &[u8], tail
         }
         bodies.last_mut().expect("one was just begun or goes on").extend_from_slice(&item);
     }
-    bodies.iter_mut().for_each(|body| body.extend_from_slice(tail));
+    for body in &mut bodies {
+        body.extend_from_slice(tail);
+    }
     bodies
 }
 

@@ -38,7 +38,7 @@ async fn connect(config: &Config) -> Result<usize> {
         }
     }
     for (name, sink) in &config.sinks {
-        let found = match wiring::sink(sink, &mut Registry::default()) {
+        let found = match wiring::sink(config, name, sink, &mut Registry::default()) {
             Ok(mut sink) => sink.check().await,
             Err(e) => Err(e),
         };

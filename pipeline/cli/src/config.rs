@@ -133,6 +133,10 @@ pub(crate) enum SinkConfig {
     Parquet(catchment_parquet::Config),
     /// JSON lines to a file or standard output.
     Jsonl(catchment_files::SinkConfig),
+    /// Findings as alerts to an Alertmanager.
+    Alertmanager(catchment_notify::AlertmanagerConfig),
+    /// Findings to any receiver over HTTP.
+    Webhook(catchment_notify::WebhookConfig),
 }
 
 /// The HTTP listener.
@@ -259,21 +263,25 @@ fn typed<T: DeserializeOwned>(text: &str, path: &[&str], value: Value) -> Result
     serde_json::from_value(value).map_err(|e| place::of_value_error(text, path, &e.to_string()))
 }
 
-/// Hides what stands under a name that promises a secret, wherever it is.
+/// Hides what stands under a name that promises a secret, wherever it is. What headers hold is not told by their names.
 fn mask(value: &mut Value) {
     match value {
         Value::Object(members) => {
             for (name, value) in members {
-                if value.is_string() && is_secret(name) {
-                    *value = "***".into();
-                } else {
-                    mask(value);
+                match value {
+                    Value::Object(headers) if name == "headers" => headers.values_mut().for_each(hide),
+                    Value::String(_) if is_secret(name) => hide(value),
+                    value => mask(value),
                 }
             }
         }
         Value::Array(items) => items.iter_mut().for_each(mask),
         _ => {}
     }
+}
+
+fn hide(value: &mut Value) {
+    *value = "***".into();
 }
 
 fn is_secret(name: &str) -> bool {

@@ -1,11 +1,13 @@
 //! From the configuration to streams that can run.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use catchment_core::{Result, Sink, Source, StreamId};
 use catchment_files::{FileSource, JsonSink};
 use catchment_goldmane::GoldmaneSource;
 use catchment_kafka::KafkaSink;
+use catchment_notify::{AlertmanagerSink, WebhookSink};
 use catchment_parquet::ParquetSink;
 use catchment_runtime::pipeline::{LogKind, Stream};
 use catchment_runtime::spool::Limits;
@@ -77,16 +79,29 @@ pub(crate) fn knowledge_limits(config: &Config) -> Limits {
 fn sinks(config: &Config, registry: &mut Registry) -> Result<Vec<NamedSink>> {
     let named = |(name, sink_config): (&String, &SinkConfig)| {
         let labels = [("sink".into(), name.clone().into())];
-        let sink = sink(sink_config, registry.sub_registry_with_labels(labels.into_iter()))?;
+        let sink = sink(config, name, sink_config, registry.sub_registry_with_labels(labels.into_iter()))?;
         Ok(NamedSink { name: name.clone(), sink })
     };
     config.sinks.iter().map(named).collect()
 }
 
-pub(crate) fn sink(config: &SinkConfig, registry: &mut Registry) -> Result<Box<dyn Sink>> {
-    Ok(match config {
-        SinkConfig::Kafka(config) => Box::new(KafkaSink::new(config.clone(), registry)?),
-        SinkConfig::Parquet(config) => Box::new(ParquetSink::new(config.clone(), registry)?),
-        SinkConfig::Jsonl(config) => Box::new(JsonSink::new(config.clone(), registry)),
+/// The sink that a section `name` of the configuration asks for.
+pub(crate) fn sink(config: &Config, name: &str, sink: &SinkConfig, registry: &mut Registry) -> Result<Box<dyn Sink>> {
+    Ok(match sink {
+        SinkConfig::Kafka(sink) => Box::new(KafkaSink::new(sink.clone(), registry)?),
+        SinkConfig::Parquet(sink) => Box::new(ParquetSink::new(sink.clone(), registry)?),
+        SinkConfig::Jsonl(sink) => Box::new(JsonSink::new(sink.clone(), registry)),
+        SinkConfig::Alertmanager(sink) => {
+            Box::new(AlertmanagerSink::new(sink.clone(), cursors(config, name), registry)?)
+        }
+        SinkConfig::Webhook(sink) => Box::new(WebhookSink::new(sink.clone(), cursors(config, name), registry)?),
     })
 }
+
+/// Where a sink keeps the cursors that its receiver cannot: beside the logs, whose positions they hold.
+fn cursors(config: &Config, sink: &str) -> PathBuf {
+    config.spool.dir.join(&config.cluster).join(CURSORS).join(sink)
+}
+
+/// No source has such a name.
+const CURSORS: &str = ".cursors";

@@ -241,7 +241,8 @@ fn direction(source: &Endpoint, dest: &Endpoint) -> Word {
 
 fn endpoint(end: &Endpoint) -> Value {
     let name = end.namespace.as_ref().map_or_else(|| end.name().to_owned(), |ns| format!("{ns}/{}", end.name()));
-    json!({ "name": name, "type": end.type_name() })
+    let kind = end.type_name();
+    json!({ "name": name, "type_id": if kind.is_some() { 99 } else { 0 }, "type": kind })
 }
 
 fn destination(row: &FlowRow) -> Value {

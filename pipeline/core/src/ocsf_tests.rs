@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::{FindingId, FindingKind, FlowKey, KeyRecord, Labels, Mute, Service, Subject, Trace};
 
-/// What the schema calls required in every class, from release 1.0 to 1.5.
+/// What the schema calls required in every class, from release 1.1 to 1.5.
 const REQUIRED: [&str; 10] = [
     "/activity_id",
     "/category_uid",

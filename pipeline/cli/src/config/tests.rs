@@ -40,6 +40,8 @@ sources:
 sinks:
   kafka: { type: kafka, brokers: \"a:9092\", properties: { sasl.password: hunter2 } }
   lake: { type: parquet, url: \"file:///tmp/lake\", roll: 10m }
+  alerts: { type: alertmanager, url: \"http://am:9093\", min_severity: low, resend: 2m }
+  hook: { type: webhook, url: \"https://host/hook\", format: ocsf }
 ";
     let config = parse(text).expect("valid");
     assert_eq!(config.window, Period::secs(120));
@@ -47,6 +49,11 @@ sinks:
     assert_eq!((files.paths.len(), files.disorder), (2, Some(Period::secs(30))));
     assert!(matches!(&config.sinks["kafka"], SinkConfig::Kafka(kafka) if kafka.brokers == "a:9092"));
     assert!(matches!(&config.sinks["lake"], SinkConfig::Parquet(lake) if lake.roll == Period::secs(600)));
+    let SinkConfig::Alertmanager(alerts) = &config.sinks["alerts"] else { panic!("{config:?}") };
+    assert_eq!((alerts.min_severity, alerts.resend), (catchment_notify::Level::Low, Period::secs(120)));
+    assert!(
+        matches!(&config.sinks["hook"], SinkConfig::Webhook(hook) if hook.format == catchment_notify::Format::Ocsf)
+    );
 }
 
 #[test]
@@ -111,6 +118,21 @@ fn print_masks_secrets_and_reads_back_as_the_same_configuration() {
 }
 
 #[test]
+fn print_masks_every_header_and_keeps_their_names() {
+    let text = SMALL.replace(
+        "type: jsonl",
+        "type: webhook\n    url: https://host/hook\n    headers: { Authorization: \"Bearer ${BROKERS}\", X-Tenant: me }",
+    );
+    let config = parse(&text).expect("valid");
+    assert!(
+        matches!(&config.sinks["out"], SinkConfig::Webhook(hook) if hook.headers.0["Authorization"].contains("a:9092"))
+    );
+    let printed = config.print();
+    assert!(!printed.contains("a:9092") && !printed.contains(": me"), "{printed}");
+    assert!(printed.contains("Authorization") && printed.contains("X-Tenant"), "{printed}");
+}
+
+#[test]
 fn load_names_the_file() {
     let error = Config::load(Path::new("/nowhere/catchment.yaml")).expect_err("missing");
     assert!(error.message.contains("/nowhere/catchment.yaml"));
@@ -123,7 +145,7 @@ fn the_schema_knows_every_section_and_connector() {
         assert!(schema["properties"][section].is_object(), "{section}");
     }
     let text = schema.to_string();
-    for kind in ["goldmane", "files", "kafka", "parquet", "jsonl"] {
+    for kind in ["goldmane", "files", "kafka", "parquet", "jsonl", "alertmanager", "webhook"] {
         assert!(text.contains(&format!("\"const\":\"{kind}\"")), "{kind}");
     }
 }

@@ -28,7 +28,8 @@ fn configuration(dir: &Path) -> String {
         "cluster: lab\nspool: {{ dir: {dir}/spool }}\nsources:\n  calico: {{ type: goldmane, address: 'http://127.0.0.1:9' }}\n  \
          lines: {{ type: files, paths: ['-'] }}\nsinks:\n  lake: {{ type: parquet, url: 'file://{dir}/lake' }}\n  \
          rows: {{ type: jsonl, path: '{dir}/{{source}}.jsonl', datasets: [flows, rejects] }}\n  \
-         topics: {{ type: kafka, brokers: '127.0.0.1:9' }}\nhttp: {{ listen: '127.0.0.1:0' }}\n"
+         topics: {{ type: kafka, brokers: '127.0.0.1:9' }}\n  alerts: {{ type: alertmanager, url: 'http://127.0.0.1:9' }}\n  \
+         hook: {{ type: webhook, url: 'http://127.0.0.1:9' }}\nhttp: {{ listen: '127.0.0.1:0' }}\n"
     )
 }
 
