@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use catchment_core::knowledge::LabelMap;
 use catchment_core::{
-    Conversation, Endpoint, Ends, FlowRow, Half, Identity, KeyRecord, Labels, Services, Subject, Symmetry, Who,
+    Conversation, Endpoint, Ends, Exchange, FlowRow, Half, Identity, KeyRecord, Labels, Services, Subject, Symmetry,
+    Who,
 };
 use catchment_schemas::goldmane::{Action, EndpointType, Reporter};
 
-use super::pairs::Pair;
+use super::pairs::{Pair, Peer};
 use super::view::View;
 
 /// One end of a flow.
@@ -212,8 +213,12 @@ impl Signs {
     pub(crate) const HALF_MISSING: Self = Self(1 << 8);
     /// Packets move in one direction only, as each reporter sees it.
     pub(crate) const ONE_WAY: Self = Self(1 << 9);
-    /// The destination's side saw replies that the source's side did not.
+    /// The destination's side saw replies that the source's side did not, though it counts packets of connections.
     pub(crate) const REPLY_LOST: Self = Self(1 << 10);
+    /// Connections began and were answered, with fewer bytes than a handshake takes.
+    pub(crate) const UNESTABLISHED: Self = Self(1 << 11);
+    /// The destination's side should speak and has been silent in this window and the one before.
+    pub(crate) const SOURCE_ALONE: Self = Self(1 << 12);
 
     /// The sign of a number below 16; those that mean nothing never show.
     pub(super) const fn bit(number: usize) -> Self {
@@ -237,7 +242,7 @@ impl Signs {
         let mut signs = Self::NONE;
         let (mut started, mut live, mut packets, mut counted) = (0, 0, 0, false);
         let (mut replies, mut requests) = ([0u64; 2], [0u64; 2]);
-        let (mut allowed, mut denied) = ([false; 2], [false; 2]);
+        let (mut allowed, mut denied, mut begun) = ([false; 2], [false; 2], [0; 2]);
         for half in &talk.halves {
             let side = usize::from(half.reporter == Reporter::Dst as i32);
             let seen = half.exchange();
@@ -249,6 +254,7 @@ impl Signs {
             denied[side] |= half.action == Action::Deny as i32 && moved(half);
             counted |= half.has_connections;
             started += half.counters.started;
+            begun[side] += half.counters.started;
             live += half.counters.live;
         }
         signs.add(Self::UNANSWERED, talk.symmetry == Symmetry::RequestOnly);
@@ -262,9 +268,32 @@ impl Signs {
         let halves = [0, 1].map(|side| allowed[side] || denied[side]);
         signs.add(Self::HALF_MISSING, talk.expected_halves == Some(2) && !(halves[0] && halves[1]));
         signs.add(Self::ONE_WAY, packets > 0 && (replies == [0; 2]) != (requests == [0; 2]));
-        signs.add(Self::REPLY_LOST, replies[1] > 0 && replies[0] == 0 && allowed[0]);
+        let counted_at_source = requests[0] >= PACKETS_OF_A_COUNTED_CONNECTION * begun[0].max(1);
+        signs.add(Self::REPLY_LOST, replies[1] > 0 && replies[0] == 0 && allowed[0] && counted_at_source);
+        signs.add(Self::UNESTABLISHED, started > 0 && replies != [0; 2] && is_unestablished(talk));
+        signs.add(Self::SOURCE_ALONE, talk.symmetry == Symmetry::SourceHalfOnly);
         signs
     }
+}
+
+/// Some data planes count of a short connection its first packet only: with two or more, packets were counted.
+pub(crate) const PACKETS_OF_A_COUNTED_CONNECTION: u64 = 2;
+/// SYN, SYN-ACK and ACK with the options that every system sends.
+const HANDSHAKE_BYTES: u64 = 172;
+
+/// Whether every side that saw connections begin counted less than a handshake for each, and none that ended or is older
+/// than the window. A refused connection ends at once, with one packet in each direction.
+fn is_unestablished(talk: &Conversation) -> bool {
+    let mut halves = talk.halves.iter().filter(|half| half.counters.started > 0);
+    halves.all(|half| {
+        let (counters, seen) = (&half.counters, half.exchange());
+        let goes_on = counters.completed == 0 && counters.live <= counters.started;
+        let each_refused = seen.request_packets <= counters.started
+            && seen.reply_packets <= counters.started
+            && seen.reply_packets * 2 > counters.started;
+        let bytes = counters.bytes_in + counters.bytes_out;
+        (goes_on || each_refused) && bytes < HANDSHAKE_BYTES * counters.started
+    })
 }
 
 fn moved(half: &Half) -> bool {
@@ -286,6 +315,8 @@ pub(crate) struct Talk<'a> {
     pub(crate) signs: Signs,
     /// What is remembered of the pair from before this window.
     pub(crate) pair: &'a Pair,
+    /// What is remembered of the destination, conversations before this one included.
+    pub(crate) peer: &'a Peer,
 }
 
 impl<'a> Talk<'a> {
@@ -304,6 +335,33 @@ impl<'a> Talk<'a> {
     /// The pair as a subject.
     pub(crate) fn subject(&self) -> Subject {
         pair_subject(self.source(), self.dest(), &self.row.key)
+    }
+
+    /// In how many whole windows in a row the pair shows the sign, this one included, which must be whole and show it.
+    pub(crate) fn windows_in_a_row(&self, sign: Signs) -> u32 {
+        let is_first = self.pair.last_seen < self.view.window.end;
+        self.pair.windows_of(sign) + u32::from(is_first)
+    }
+
+    /// What a reporter saw pass, verdicts together; `None` where it said nothing.
+    pub(crate) fn seen(&self, reporter: Reporter) -> Option<Exchange> {
+        let view = if reporter == Reporter::Dst { self.row.dest_view() } else { self.row.source_view() };
+        view.seen
+    }
+
+    /// Whether someone denies the pair in this window, or did in the one before: nodes report at different times.
+    pub(crate) fn is_denied(&self) -> bool {
+        self.signs.has(Signs::DENIED) || self.pair.was_denied_since(self.view.window.start)
+    }
+
+    /// Whether the destination answered somebody in this window, so far, or in the one before.
+    pub(crate) fn answers_somebody(&self) -> bool {
+        self.peer.replied >= self.view.window.start
+    }
+
+    /// Ready endpoints of the services in front of the destination, where they are known.
+    pub(crate) fn ready_endpoints(&self) -> Option<u64> {
+        self.flows.iter().find_map(|row| row.services().served.ready_endpoints)
     }
 
     pub(crate) fn port(&self) -> i64 {

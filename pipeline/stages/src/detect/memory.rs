@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Detector;
 use super::config::Settings;
 use super::lifecycle::Finding;
-use super::pairs::{Pair, Pairs};
+use super::pairs::{Pair, Peer, Table};
 use crate::enrich::Timeline;
 
 /// Another version is another shape.
@@ -24,6 +24,7 @@ struct Saved {
     refused: u64,
     findings: Vec<Finding>,
     pairs: Vec<Pair>,
+    peers: Vec<Peer>,
     /// By the first kind that a rule states.
     rules: Vec<(FindingKind, Vec<u8>)>,
     not_evaluable: Vec<u64>,
@@ -55,6 +56,7 @@ impl Detector {
             refused: self.refused,
             findings,
             pairs: self.pairs.saved(),
+            peers: self.peers.saved(),
             rules,
             not_evaluable: self.sightings.not_evaluable.to_vec(),
         };
@@ -77,7 +79,8 @@ impl Detector {
         let mut detector = Self::new(settings, cluster, timeline);
         detector.windows = saved.windows;
         detector.refused = saved.refused;
-        detector.pairs = Pairs::restored(saved.pairs);
+        detector.pairs = Table::restored(saved.pairs);
+        detector.peers = Table::restored(saved.peers);
         for finding in saved.findings {
             detector.open += usize::from(finding.is_open());
             detector.sightings.restore(finding);

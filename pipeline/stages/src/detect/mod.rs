@@ -42,7 +42,7 @@ pub use config::{
 use facts::{Signs, Talk};
 use lifecycle::Close;
 pub use memory::MemoryError;
-use pairs::Pairs;
+use pairs::{Pair, Peer, Table};
 use rule::{Rule, Told};
 use seats::Seats;
 use sightings::Sightings;
@@ -119,7 +119,8 @@ pub struct Detector {
     state: Option<ClusterState>,
     seats: Seats,
     sightings: Sightings,
-    pairs: Pairs,
+    pairs: Table<Pair>,
+    peers: Table<Peer>,
     open: usize,
     windows: u64,
     refused: u64,
@@ -138,7 +139,8 @@ impl Detector {
             seats: Seats::default(),
             sightings: Sightings::new(cluster.clone()),
             cluster,
-            pairs: Pairs::default(),
+            pairs: Table::default(),
+            peers: Table::default(),
             open: 0,
             windows: 0,
             refused: 0,
@@ -188,20 +190,21 @@ impl Detector {
             let first = at;
             at = end_of(window, first, next);
             let flows = &window.flows[first..at];
-            let seat = self.seats.talk(row, &flows[0], view, &self.rules, &mut self.pairs);
+            let seat = self.seats.talk(row, &flows[0], view, &self.rules, (&mut self.pairs, &mut self.peers));
             let signs = Signs::of(row);
-            let Some(number) = seat.pair else { continue };
+            let Some((number, peer)) = seat.numbers else { continue };
             let stated = self.seats.stated(first..at);
             let pair = self.pairs.get(number);
             let due = seat.listeners & self.directory.woken(signs) | self.directory.refuting(pair.stated() | stated);
             for rule in bits(due) {
-                let talk = Talk { view, row, flows, signs, pair: self.pairs.get(number) };
+                let talk = Talk { view, row, flows, signs, pair, peer: self.peers.get(peer) };
                 self.rules[rule].talk(&talk, &mut self.sightings);
             }
             let stated = stated | self.sightings.take_stated();
             let pair = self.pairs.get_mut(number);
             pair.state(stated);
-            pair.learn(row, signs, window.span.end);
+            pair.learn(row, signs, view);
+            self.peers.get_mut(peer).learn(signs, window.span.end, seat.from_hosts);
         }
     }
 
@@ -209,6 +212,7 @@ impl Detector {
         self.windows += 1;
         if self.windows.is_multiple_of(FORGET_EVERY) {
             self.pairs.age(now);
+            self.peers.age(now);
             self.sightings.forget_unused(self.seats.slots());
         }
     }

@@ -1,15 +1,21 @@
-//! What is remembered of pairs: source and destination workload, port and protocol.
+//! What is remembered of pairs (source and destination workload, port and protocol) and of peers (who is asked, whoever
+//! asks).
+
+use std::collections::HashMap;
 
 use catchment_core::{Conversation, EventTime, KeyRecord, Period};
 use catchment_schemas::goldmane::{Action, Reporter};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::facts::{End, Signs};
+use super::view::View;
 
-/// How long a pair is remembered that no window shows.
+/// How long is remembered what no window shows.
 const REMEMBERED: Period = Period::secs(24 * 3600);
+
+/// Signs of which it is counted in how many windows in a row they show.
+const COUNTED: [Signs; 4] = [Signs::UNANSWERED, Signs::UNESTABLISHED, Signs::REPLY_LOST, Signs::SOURCE_ALONE];
 
 /// What is remembered of a pair. Times are ends of windows; `EventTime::MIN` is never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,32 +29,19 @@ pub(crate) struct Pair {
     pub(crate) allowed: [EventTime; 2],
     /// When each reporter last denied packets of it.
     pub(crate) denied: [EventTime; 2],
+    /// When each reporter last saw connections begin.
+    pub(crate) began: [EventTime; 2],
     /// When someone last saw a reply.
     pub(crate) replied: EventTime,
     /// When bytes last moved.
     pub(crate) moved: EventTime,
-    /// Windows in a row in which requests stayed unanswered.
-    pub(crate) silent_windows: u32,
+    /// By [`COUNTED`], windows in a row that showed the sign.
+    streaks: [u16; COUNTED.len()],
     /// Kinds of findings that were once stated about it, as bits.
     stated: u64,
 }
 
 impl Pair {
-    fn new(name: u128, now: EventTime) -> Self {
-        let never = EventTime::MIN;
-        Self {
-            name,
-            first_seen: now,
-            last_seen: never,
-            allowed: [never; 2],
-            denied: [never; 2],
-            replied: never,
-            moved: never,
-            silent_windows: 0,
-            stated: 0,
-        }
-    }
-
     /// Kinds that were once stated about it, as bits.
     pub(super) const fn stated(&self) -> u64 {
         self.stated
@@ -58,77 +51,185 @@ impl Pair {
         self.stated |= kinds;
     }
 
+    /// In how many whole windows in a row it has shown the sign, of those that showed it at all and before the newest.
+    pub(crate) fn windows_of(&self, sign: Signs) -> u32 {
+        let place = COUNTED.iter().position(|counted| *counted == sign);
+        u32::from(self.streaks[place.expect("only signs that are counted are asked for")])
+    }
+
+    /// Whether a reporter denied packets of it in the window that ended at `moment` or after it.
+    pub(crate) fn was_denied_since(&self, moment: EventTime) -> bool {
+        self.denied.iter().any(|denied| *denied >= moment)
+    }
+
+    /// Since when no byte has moved, as far as it was watched.
+    pub(crate) fn idle_since(&self) -> EventTime {
+        self.moved.max(self.first_seen)
+    }
+
+    /// Since when no connection has begun, as far as it was watched: those that live are at least as old.
+    pub(crate) fn settled_since(&self) -> EventTime {
+        self.began[0].max(self.began[1]).max(self.first_seen)
+    }
+
     /// Takes in what a window showed.
-    pub(super) fn learn(&mut self, talk: &Conversation, signs: Signs, now: EventTime) {
+    pub(super) fn learn(&mut self, talk: &Conversation, signs: Signs, view: &View<'_>) {
+        let now = view.window.end;
         for half in &talk.halves {
             let side = usize::from(half.reporter == Reporter::Dst as i32);
+            let moved = half.counters.packets_in + half.counters.packets_out > 0;
             if half.action == Action::Allow as i32 {
                 self.allowed[side] = now;
-            } else if half.counters.packets_in + half.counters.packets_out > 0 {
+            } else if moved {
                 self.denied[side] = now;
             }
-            if half.counters.packets_in + half.counters.packets_out > 0 {
+            if moved {
                 self.moved = now;
+            }
+            if half.counters.started > 0 {
+                self.began[side] = now;
             }
         }
         if signs.has(Signs::REPLIED) {
             self.replied = now;
         }
-        self.silent_windows = if signs.has(Signs::UNANSWERED) { self.silent_windows.saturating_add(1) } else { 0 };
+        self.count(signs, view.is_whole(), self.last_seen == now);
         self.last_seen = now;
+    }
+
+    /// A window with a hole breaks no row and lengthens none; of two conversations in one window, as during a rollout,
+    /// both must show the sign.
+    fn count(&mut self, signs: Signs, is_whole: bool, again: bool) {
+        for (windows, sign) in self.streaks.iter_mut().zip(COUNTED) {
+            if !signs.has(sign) {
+                *windows = if is_whole { 0 } else { *windows };
+            } else if is_whole && !again {
+                *windows = windows.saturating_add(1);
+            }
+        }
     }
 }
 
-/// All pairs of a stream, by dense numbers.
-#[derive(Debug, Default)]
-pub(super) struct Pairs {
+/// What is remembered of a destination and a port, whoever asks. Times are ends of windows; `EventTime::MIN` is never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Peer {
+    name: u128,
+    last_seen: EventTime,
+    /// When it last answered somebody.
+    pub(crate) replied: EventTime,
+    /// When its side last saw requests from a private network or a host, which pods may hide behind.
+    pub(crate) reached_from_hosts: EventTime,
+}
+
+impl Peer {
+    pub(super) fn learn(&mut self, signs: Signs, now: EventTime, from_hosts: bool) {
+        self.last_seen = now;
+        if signs.has(Signs::REPLIED) {
+            self.replied = now;
+        }
+        if from_hosts {
+            self.reached_from_hosts = now;
+        }
+    }
+}
+
+/// Something that is remembered by its name.
+pub(super) trait Named: Copy {
+    /// Knows nothing but its name and when it was first seen.
+    fn new(name: u128, now: EventTime) -> Self;
+    fn name(&self) -> u128;
+    fn last_seen(&self) -> EventTime;
+}
+
+impl Named for Pair {
+    fn new(name: u128, now: EventTime) -> Self {
+        let never = EventTime::MIN;
+        Self {
+            name,
+            first_seen: now,
+            last_seen: never,
+            allowed: [never; 2],
+            denied: [never; 2],
+            began: [never; 2],
+            replied: never,
+            moved: never,
+            streaks: [0; COUNTED.len()],
+            stated: 0,
+        }
+    }
+
+    fn name(&self) -> u128 {
+        self.name
+    }
+
+    fn last_seen(&self) -> EventTime {
+        self.last_seen
+    }
+}
+
+impl Named for Peer {
+    fn new(name: u128, _: EventTime) -> Self {
+        let never = EventTime::MIN;
+        Self { name, last_seen: never, replied: never, reached_from_hosts: never }
+    }
+
+    fn name(&self) -> u128 {
+        self.name
+    }
+
+    fn last_seen(&self) -> EventTime {
+        self.last_seen
+    }
+}
+
+/// All that is remembered of one sort, by dense numbers.
+#[derive(Debug)]
+pub(super) struct Table<T> {
     index: HashMap<u128, u32>,
-    pairs: Vec<Pair>,
+    items: Vec<T>,
     free: Vec<u32>,
 }
 
-impl Pairs {
-    /// The number of a pair; it is remembered from now on. `None` where no more can be remembered.
-    pub(super) fn number(
-        &mut self,
-        source: End<'_>,
-        dest: End<'_>,
-        key: &KeyRecord,
-        now: EventTime,
-        most: u32,
-    ) -> Option<u32> {
-        let name = name_of(source, dest, key);
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { index: HashMap::new(), items: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T: Named> Table<T> {
+    /// The number of a name; it is remembered from now on. `None` where no more than `most` can be remembered.
+    pub(super) fn number(&mut self, name: u128, now: EventTime, most: u32) -> Option<u32> {
         if let Some(&number) = self.index.get(&name) {
             return Some(number);
         }
         if self.index.len() >= most as usize {
             return None;
         }
-        let number = self.free.pop().unwrap_or(self.pairs.len() as u32);
-        let pair = Pair::new(name, now);
-        match self.pairs.get_mut(number as usize) {
-            Some(place) => *place = pair,
-            None => self.pairs.push(pair),
+        let number = self.free.pop().unwrap_or(self.items.len() as u32);
+        let item = T::new(name, now);
+        match self.items.get_mut(number as usize) {
+            Some(place) => *place = item,
+            None => self.items.push(item),
         }
         self.index.insert(name, number);
         Some(number)
     }
 
-    pub(super) fn get(&self, number: u32) -> &Pair {
-        &self.pairs[number as usize]
+    pub(super) fn get(&self, number: u32) -> &T {
+        &self.items[number as usize]
     }
 
-    pub(super) fn get_mut(&mut self, number: u32) -> &mut Pair {
-        &mut self.pairs[number as usize]
+    pub(super) fn get_mut(&mut self, number: u32) -> &mut T {
+        &mut self.items[number as usize]
     }
 
     /// Forgets what no window has shown for a day. Nobody may hold a number of what is forgotten: who holds one has
-    /// seen the pair in the newest window.
+    /// seen it in the newest window.
     pub(super) fn age(&mut self, now: EventTime) {
         let horizon = now.plus(-REMEMBERED.micros());
-        let (pairs, free) = (&self.pairs, &mut self.free);
+        let (items, free) = (&self.items, &mut self.free);
         self.index.retain(|_, number| {
-            let keep = pairs[*number as usize].last_seen >= horizon;
+            let keep = items[*number as usize].last_seen() >= horizon;
             if !keep {
                 free.push(*number);
             }
@@ -141,25 +242,31 @@ impl Pairs {
     }
 
     /// Everything that is remembered, in the order of its names.
-    pub(super) fn saved(&self) -> Vec<Pair> {
-        let mut pairs: Vec<_> = self.index.values().map(|&number| self.pairs[number as usize]).collect();
-        pairs.sort_unstable_by_key(|pair| pair.name);
-        pairs
+    pub(super) fn saved(&self) -> Vec<T> {
+        let mut items: Vec<_> = self.index.values().map(|&number| self.items[number as usize]).collect();
+        items.sort_unstable_by_key(Named::name);
+        items
     }
 
-    pub(super) fn restored(pairs: Vec<Pair>) -> Self {
-        let index = pairs.iter().enumerate().map(|(number, pair)| (pair.name, number as u32)).collect();
-        Self { index, pairs, free: Vec::new() }
+    pub(super) fn restored(items: Vec<T>) -> Self {
+        let index = items.iter().enumerate().map(|(number, item)| (item.name(), number as u32)).collect();
+        Self { index, items, free: Vec::new() }
     }
 }
 
-fn name_of(source: End<'_>, dest: End<'_>, key: &KeyRecord) -> u128 {
+/// The names of a pair and of its destination.
+pub(super) fn names_of(source: End<'_>, dest: End<'_>, key: &KeyRecord) -> [u128; 2] {
     let mut name = Vec::with_capacity(128);
-    for text in [source.namespace().unwrap_or(""), source.name(), dest.namespace().unwrap_or(""), dest.name()] {
+    for text in [dest.namespace().unwrap_or(""), dest.name()] {
         name.extend_from_slice(text.as_bytes());
         name.push(0);
     }
     name.extend_from_slice(&key.key.dest_port.to_le_bytes());
     name.extend_from_slice(key.key.protocol.as_bytes());
-    xxh3_128(&name)
+    let peer = xxh3_128(&name);
+    for text in [source.namespace().unwrap_or(""), source.name()] {
+        name.push(0);
+        name.extend_from_slice(text.as_bytes());
+    }
+    [xxh3_128(&name), peer]
 }

@@ -11,7 +11,7 @@ use std::vec::IntoIter;
 use catchment_core::{ClosedWindow, Conversation, Ends, FlowRow, Identity, KeyRecord, Labels};
 
 use super::facts::{Facts, has_packets};
-use super::pairs::Pairs;
+use super::pairs::{Pair, Peer, Table, names_of};
 use super::rule::Rule;
 use super::sightings::{CaseRef, Sightings};
 use super::view::View;
@@ -38,11 +38,16 @@ struct TalkSeat {
 /// What was worked out for a conversation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Heard {
-    /// The number of its pair, if that can be remembered.
-    pub(super) pair: Option<u32>,
+    /// The numbers of its pair and its peer, if they can be remembered.
+    pub(super) numbers: Option<(u32, u32)>,
+    /// It comes from a private network or a host.
+    pub(super) from_hosts: bool,
     /// Rules that listen to it, as bits.
     pub(super) listeners: u64,
 }
+
+/// Where pairs and peers are remembered.
+type Memory<'a> = (&'a mut Table<Pair>, &'a mut Table<Peer>);
 
 /// The seats of the newest window.
 #[derive(Default)]
@@ -86,10 +91,10 @@ impl Seats {
         first: &FlowRow,
         view: &View<'_>,
         rules: &[Box<dyn Rule>],
-        pairs: &mut Pairs,
+        memory: Memory<'_>,
     ) -> Heard {
         let before = self.before.as_mut().expect("rows are seated before conversations");
-        let seat = heard_again(before, row).unwrap_or_else(|| listen(row, first, view, rules, pairs));
+        let seat = heard_again(before, row).unwrap_or_else(|| listen(row, first, view, rules, memory));
         let heard = seat.heard;
         self.talks.push(seat);
         heard
@@ -146,11 +151,15 @@ fn listen(
     first: &FlowRow,
     view: &View<'_>,
     rules: &[Box<dyn Rule>],
-    pairs: &mut Pairs,
+    (pairs, peers): Memory<'_>,
 ) -> TalkSeat {
     let facts = Facts::of_talk(row, first, view);
     let listeners =
         rules.iter().enumerate().fold(0, |set, (number, rule)| set | u64::from(rule.listens(&facts)) << number);
-    let pair = pairs.number(facts.source, facts.dest, &row.key, view.window.start, view.settings.max_pairs);
-    TalkSeat { key: row.key.clone(), ends: ends(row.ends()), heard: Heard { pair, listeners } }
+    let [pair, peer] = names_of(facts.source, facts.dest, &row.key);
+    let (now, most) = (view.window.start, view.settings.max_pairs);
+    let numbers = pairs.number(pair, now, most).and_then(|pair| Some((pair, peers.number(peer, now, most)?)));
+    // Neither reports itself.
+    let from_hosts = facts.source.is_private_network() || facts.source.is_host();
+    TalkSeat { key: row.key.clone(), ends: ends(row.ends()), heard: Heard { numbers, from_hosts, listeners } }
 }

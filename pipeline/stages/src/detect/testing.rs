@@ -144,6 +144,7 @@ pub(crate) struct Flow {
     labels: [Vec<Box<str>>; 2],
     requests: u64,
     replies: u64,
+    packet_bytes: [u64; 2],
     counters: Counters,
     overflow: bool,
 }
@@ -166,7 +167,7 @@ pub(crate) fn flow(source: &str, dest: &str) -> Flow {
     let counters = Counters { started: 1, completed: 1, ..Counters::default() };
     let labels = [Vec::new(), Vec::new()];
     let (source, dest) = (Who::default(), Who::default());
-    Flow { key, source, dest, labels, requests: 10, replies: 10, counters, overflow: false }
+    Flow { key, source, dest, labels, requests: 10, replies: 10, packet_bytes: [100; 2], counters, overflow: false }
 }
 
 fn endpoint(name: &str) -> Endpoint {
@@ -219,9 +220,15 @@ impl Flow {
         self
     }
 
-    /// Packets from source to destination and back; a packet has 100 bytes.
+    /// Packets from source to destination and back; a packet has 100 bytes unless [`Flow::bytes`] says otherwise.
     pub(crate) fn packets(mut self, requests: u64, replies: u64) -> Self {
         (self.requests, self.replies) = (requests, replies);
+        self
+    }
+
+    /// Bytes of a request packet and of a reply packet.
+    pub(crate) fn bytes(mut self, request: u64, reply: u64) -> Self {
+        self.packet_bytes = [request, reply];
         self
     }
 
@@ -266,11 +273,13 @@ impl Flow {
         let is_dst = self.key.reporter == Reporter::Dst as i32;
         let (packets_in, packets_out) =
             if is_dst { (self.requests, self.replies) } else { (self.replies, self.requests) };
+        let [request, reply] = self.packet_bytes;
+        let (bytes_in, bytes_out) = if is_dst { (request, reply) } else { (reply, request) };
         let counters = Counters {
             packets_in,
             packets_out,
-            bytes_in: packets_in * 100,
-            bytes_out: packets_out * 100,
+            bytes_in: packets_in * bytes_in,
+            bytes_out: packets_out * bytes_out,
             ..self.counters
         };
         let key = KeyRecord::new(self.key, true);

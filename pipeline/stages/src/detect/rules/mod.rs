@@ -13,6 +13,9 @@ pub(super) fn all(settings: &Settings) -> Vec<Box<dyn Rule>> {
         Box::new(policy::no_policy::NoPolicy),
         Box::new(policy::denies::Denies),
         Box::new(asymmetry::no_response::NoResponse),
+        Box::new(asymmetry::no_ack::NoAck),
+        Box::new(asymmetry::never_established::NeverEstablished),
+        Box::new(asymmetry::denied_at_destination::DeniedAtDestination),
         Box::new(health::key_overflow::KeyOverflow),
     ];
     rules.retain(|rule| rule.kinds().iter().any(|kind| settings.looks_for(*kind)));

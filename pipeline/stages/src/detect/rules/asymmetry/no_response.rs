@@ -1,19 +1,22 @@
 //! `asymmetry.no-response`: requests are allowed, and nothing ever comes back.
 //!
-//! Both windows of a conversation are looked at, because two nodes report at different times. A denial explains silence
-//! and is told elsewhere. What stays silent by design, such as logs over UDP, is told only where the same pair was
-//! answered before.
+//! Two nodes report at different times, so silence counts from its second window on; and of short connections some data
+//! planes count the first packet only, so a connection counts from its second packet on. A denial explains silence and is
+//! told elsewhere. UDP may be silent by design: there it is told only of a pair that was answered before, or where
+//! others are answered now.
 
-use catchment_core::{FindingKind, Resolution};
+use catchment_core::{EventTime, FindingKind, Resolution, Severity};
 use catchment_schemas::goldmane::Reporter;
 
-use crate::detect::facts::{Facts, Signs, Talk};
+use super::causes;
+use crate::detect::facts::{Facts, PACKETS_OF_A_COUNTED_CONNECTION, Signs, Talk};
 use crate::detect::rule::{Case, Rule, Story, Told};
 use crate::detect::sightings::Sightings;
 use crate::detect::story::count;
 
-/// Request packets per connection without which silence says nothing: a first packet may still be on its way.
-const REQUESTS_PER_CONNECTION: u64 = 2;
+/// UDP that nobody answers: traps, logs, metrics, traces, flow records, and tunnels, whose ways are flows of their own.
+const ONE_WAY: [i64; 17] =
+    [162, 514, 2055, 4729, 4739, 4789, 5140, 6081, 6343, 6831, 6832, 8125, 8126, 8472, 9995, 9996, 12201];
 
 pub(crate) struct NoResponse;
 
@@ -23,7 +26,12 @@ impl Rule for NoResponse {
     }
 
     fn listens(&self, key: &Facts<'_>) -> bool {
-        matches!(&*key.key.key.protocol, "tcp" | "udp" | "sctp")
+        let of = &key.key.key;
+        match &*of.protocol {
+            "tcp" | "sctp" => true,
+            "udp" => !is_one_way(of.dest_port),
+            _ => false,
+        }
     }
 
     fn wakes(&self) -> Signs {
@@ -35,32 +43,41 @@ impl Rule for NoResponse {
     }
 
     fn talk(&mut self, talk: &Talk<'_>, out: &mut Sightings) {
-        let (kind, subject) = (FindingKind::NoResponse, talk.subject());
+        let kind = FindingKind::NoResponse;
         if talk.signs.has(Signs::REPLIED) {
-            out.over(kind, &subject, Resolution::Fixed);
-        } else if talk.signs.has(Signs::UNANSWERED) && !talk.signs.has(Signs::DENIED) {
+            out.over(kind, &talk.subject(), Resolution::Fixed);
+        } else if talk.signs.has(Signs::UNANSWERED) && !talk.is_denied() {
             if !talk.view.is_whole() {
                 out.not_evaluable(kind);
             } else if is_silent(talk) {
-                let case = Case::new(kind, subject).owner(talk.dest().who.owner.as_deref());
-                out.holds(case).flows(talk.flows);
+                let case = Case::new(kind, talk.subject()).severity(severity(talk));
+                let seen = out.holds(case.owner(talk.dest().who.owner.as_deref())).flows(talk.flows);
+                seen.detail("causes", causes::of_silence(talk)).detail("answers_others", talk.answers_somebody());
+                if talk.pair.replied > EventTime::MIN {
+                    seen.detail("answered_until", talk.pair.replied.to_rfc3339());
+                }
             }
         }
     }
 
     fn story(&self, told: &Told<'_>) -> Story {
         let (source, dest, port) = (told.end("source"), told.end("dest"), told.port());
+        let before = match told.details.get("answered_until").and_then(|until| until.as_str()) {
+            Some(until) => format!("The last reply was seen before {until}."),
+            None => "No reply was ever seen.".to_owned(),
+        };
         Story {
             title: format!("{dest} does not answer {source} on {port}"),
             explanation: format!(
-                "{source} sends requests to {dest} on {port}, policies allow them, and no reply was seen for two windows: \
-                 {} began with {} in the last one. The likely causes are a process that does not listen, a firewall on \
-                 the way back, or a route that leads nowhere; which of them is a guess.",
+                "{source} sends requests to {dest} on {port}, policies allow them, and no reply came back in the last \
+                 two windows: {} began in the last one, with {}. {before} {}",
                 count(told.tally.started, "connection"),
                 count(told.tally.packets, "packet"),
+                causes::told(told.details.get("causes")),
             ),
             remediation: format!(
-                "Look whether {dest} listens on {port} and is ready, then at routes and firewalls between the two nodes."
+                "See whether pods of {dest} are ready and listen on {port}; then whether its service leads to them; \
+                 then routes and firewalls between the nodes, for the way back."
             ),
             verify: format!("catchment why {source} {dest}:{port}"),
             ..Story::default()
@@ -68,23 +85,34 @@ impl Rule for NoResponse {
     }
 }
 
+pub(crate) fn is_one_way(port: i64) -> bool {
+    ONE_WAY.contains(&port)
+}
+
 fn is_silent(talk: &Talk<'_>) -> bool {
     let thresholds = &talk.view.settings.thresholds;
-    let started = [Reporter::Src, Reporter::Dst].map(|reporter| talk.connections(reporter)[0]);
-    let started = started[0].max(started[1]);
+    let lasts = talk.windows_in_a_row(Signs::UNANSWERED) >= thresholds.no_response_windows;
+    let begun = [Reporter::Src, Reporter::Dst].map(|reporter| (talk.connections(reporter)[0], talk.seen(reporter)));
     if talk.protocol() == "udp" {
-        let answered_before = talk.pair.replied > catchment_core::EventTime::MIN;
-        return started >= thresholds.silent_by_design_started && answered_before;
+        let enough = begun.iter().any(|(started, _)| *started >= thresholds.silent_by_design_started);
+        return enough && (talk.pair.replied > EventTime::MIN || lasts && talk.answers_somebody());
     }
-    let views = [talk.row.source_view(), talk.row.dest_view()];
-    let requests = views.into_iter().filter_map(|view| view.seen).map(|seen| seen.request_packets).max().unwrap_or(0);
-    let lasts = talk.pair.silent_windows + 1 >= thresholds.no_response_windows;
-    lasts && started > 0 && requests >= REQUESTS_PER_CONNECTION * started
+    // Each side by itself: one may count connections that the other reports a window later.
+    let is_counted = |(started, seen): &(u64, Option<catchment_core::Exchange>)| {
+        *started > 0 && seen.is_some_and(|seen| seen.request_packets >= PACKETS_OF_A_COUNTED_CONNECTION * started)
+    };
+    lasts && begun.iter().any(is_counted)
+}
+
+/// Worse where it is DNS, or where a destination that has answered is silent to everybody.
+fn severity(talk: &Talk<'_>) -> Severity {
+    let all_silent = talk.peer.replied > EventTime::MIN && !talk.answers_somebody();
+    if talk.port() == causes::DNS_PORT || all_silent { Severity::High } else { FindingKind::NoResponse.severity() }
 }
 
 #[cfg(test)]
 mod tests {
-    use catchment_core::{FindingKind, Status};
+    use catchment_core::{FindingKind, FindingRow, Severity, Status};
 
     use crate::detect::testing::{Flow, Scene, end_of_tier, flow, rule};
 
@@ -92,57 +120,153 @@ mod tests {
         flow("shop/web", "shop/db:5432").trace([rule("shop/out", "default", 0)]).packets(6, 0).connections(2, 0, 2)
     }
 
-    fn kinds(told: &[catchment_core::FindingRow]) -> Vec<FindingKind> {
-        told.iter().map(|row| row.kind).collect()
+    fn told(rows: Vec<FindingRow>) -> Option<FindingRow> {
+        rows.into_iter().find(|row| row.kind == FindingKind::NoResponse)
     }
 
     #[test]
     fn silence_over_two_windows_is_told_and_a_reply_ends_it() {
         let mut scene = Scene::new();
-        assert_eq!(scene.window([asked()]), []);
-        let told = scene.window([asked()]);
-        assert!(kinds(&told).contains(&FindingKind::NoResponse), "{:?}", kinds(&told));
-        let over = scene.window([asked().packets(6, 6)]);
-        let over = over.iter().find(|row| row.kind == FindingKind::NoResponse).expect("it is over");
+        assert_eq!(told(scene.window([asked()])), None);
+        let silent = told(scene.window([asked()])).expect("told");
+        assert_eq!((silent.status, silent.severity), (Status::Opened, Severity::Medium));
+        assert!(silent.explanation.contains("a guess"), "{}", silent.explanation);
+        let over = told(scene.window([asked().packets(6, 6)])).expect("it is over");
         assert_eq!(over.status, Status::Resolved);
     }
 
     #[test]
-    fn one_request_packet_a_connection_may_be_on_its_way() {
+    fn one_request_packet_a_connection_may_be_all_that_was_counted() {
         let mut scene = Scene::new();
         for _ in 0..3 {
-            let told = scene.window([asked().packets(2, 0)]);
-            assert!(!kinds(&told).contains(&FindingKind::NoResponse));
+            assert_eq!(told(scene.window([asked().packets(2, 0)])), None);
         }
     }
 
     #[test]
-    fn a_denial_at_the_destination_explains_the_silence() {
+    fn requests_that_arrive_unanswered_at_the_destination_are_enough() {
+        let mut scene = Scene::new();
+        let arrived = || [asked().packets(2, 0), asked().dst()];
+        scene.window(arrived());
+        let silent = told(scene.window(arrived())).expect("told");
+        assert!(silent.evidence.contains("requests arrive at the destination's node"), "{}", silent.evidence);
+    }
+
+    #[test]
+    fn connections_of_one_side_are_not_set_against_packets_of_the_other() {
         let mut scene = Scene::new();
         for _ in 0..3 {
+            let source = asked().packets(9, 0).connections(9, 0, 9);
+            let dest = asked().dst().packets(1, 0).connections(1, 0, 1);
+            assert_eq!(told(scene.window([source, dest])), None);
+        }
+    }
+
+    #[test]
+    fn a_reply_that_one_node_reports_later_ends_the_row_of_silent_windows() {
+        let mut scene = Scene::new();
+        for _ in 0..3 {
+            assert_eq!(told(scene.window([asked()])), None);
+            assert_eq!(told(scene.window([asked(), asked().dst().packets(6, 6)])), None);
+        }
+    }
+
+    #[test]
+    fn two_generations_of_pods_in_one_window_are_one_window() {
+        let old = || flow("shop/web-7d4b9c6f5-*", "shop/db:5432").packets(6, 0).connections(2, 0, 2);
+        let new = || flow("shop/web-5f6c8d9b7-*", "shop/db:5432").packets(6, 0).connections(2, 0, 2);
+        let mut scene = Scene::new();
+        assert_eq!(told(scene.window([old(), new()])), None);
+        assert!(told(scene.window([old(), new()])).is_some());
+    }
+
+    #[test]
+    fn a_denial_in_this_window_or_the_one_before_explains_the_silence() {
+        let mut scene = Scene::new();
+        for denies in [true, true, true, false] {
             let denied = asked().dst().deny().trace([end_of_tier("default", "shop/db")]);
-            let told = scene.window([asked(), denied]);
-            assert!(!kinds(&told).contains(&FindingKind::NoResponse));
+            let denied = denies.then_some(denied);
+            assert_eq!(told(scene.window(denied.into_iter().chain([asked()]))), None);
+        }
+        assert!(told(scene.window([asked()])).is_some());
+    }
+
+    #[test]
+    fn a_window_with_a_hole_says_nothing_of_replies_and_does_not_count() {
+        let mut scene = Scene::new();
+        scene.coverage = 0.75;
+        for _ in 0..3 {
+            assert_eq!(told(scene.window([asked()])), None);
+        }
+        let kind = FindingKind::NoResponse;
+        let count = |scene: &Scene| scene.detector().not_evaluable().find(|(of, _)| *of == kind).expect("counted").1;
+        assert_eq!(count(&scene), 3);
+        scene.coverage = 1.0;
+        assert_eq!(told(scene.window([asked()])), None);
+        assert!(told(scene.window([asked()])).is_some());
+    }
+
+    fn datagrams(source: &str, port: u16, replies: u64) -> Flow {
+        flow(source, &format!("ops/server:{port}")).udp().packets(40, replies).connections(25, 0, 0)
+    }
+
+    #[test]
+    fn datagrams_are_told_only_if_the_pair_was_answered_before() {
+        let mut scene = Scene::new();
+        for _ in 0..3 {
+            assert_eq!(told(scene.window([datagrams("shop/web", 123, 0)])), None);
+        }
+        scene.window([datagrams("shop/web", 123, 40)]);
+        scene.window([datagrams("shop/web", 123, 0)]);
+        let silent = told(scene.window([datagrams("shop/web", 123, 0)])).expect("told");
+        assert!(silent.evidence.contains("answered_until"), "{}", silent.evidence);
+    }
+
+    #[test]
+    fn datagrams_are_told_if_another_client_gets_replies_now() {
+        let mut scene = Scene::new();
+        let both = || [datagrams("shop/web", 53, 0), datagrams("shop/other", 53, 40)];
+        scene.window(both());
+        let silent = told(scene.window(both())).expect("told");
+        assert_eq!((silent.severity, silent.subject.get("source")), (Severity::High, Some("web")));
+        assert!(silent.explanation.contains("the destination answers others"), "{}", silent.explanation);
+    }
+
+    #[test]
+    fn few_datagrams_say_nothing() {
+        let mut scene = Scene::new();
+        let few = |replies| flow("shop/web", "ops/server:53").udp().packets(19, replies).connections(19, 0, 0);
+        scene.window([few(19)]);
+        for _ in 0..3 {
+            assert_eq!(told(scene.window([few(0)])), None);
         }
     }
 
     #[test]
-    fn a_window_with_a_hole_says_nothing_of_replies() {
+    fn what_nobody_answers_by_design_is_never_told() {
+        let mut scene = Scene::new();
+        scene.window([datagrams("shop/web", 514, 40)]);
+        for _ in 0..3 {
+            assert_eq!(told(scene.window([datagrams("shop/web", 514, 0)])), None);
+        }
+    }
+
+    #[test]
+    fn a_destination_that_fell_silent_to_everybody_is_worse() {
+        let other = |replies| flow("shop/other", "shop/db:5432").packets(6, replies).connections(2, 0, 2);
+        let mut scene = Scene::new();
+        scene.window([other(6), asked().packets(6, 6)]);
+        scene.window([other(0), asked()]);
+        scene.window([other(0), asked()]);
+        let silent = told(scene.window([other(0), asked()])).expect("told");
+        assert_eq!(silent.severity, Severity::High);
+    }
+
+    #[test]
+    fn a_restart_between_two_silent_windows_changes_nothing() {
         let mut scene = Scene::new();
         scene.window([asked()]);
-        scene.coverage = 0.75;
-        assert!(!kinds(&scene.window([asked()])).contains(&FindingKind::NoResponse));
-    }
-
-    #[test]
-    fn what_is_silent_by_design_is_told_only_if_it_was_answered_before() {
-        let logs = |replies| flow("shop/web", "ops/syslog:514").udp().packets(40, replies).connections(25, 0, 0);
-        let mut scene = Scene::new();
-        for _ in 0..3 {
-            assert!(!kinds(&scene.window([logs(0)])).contains(&FindingKind::NoResponse));
-        }
-        scene.window([logs(40)]);
-        scene.window([logs(0)]);
-        assert!(kinds(&scene.window([logs(0)])).contains(&FindingKind::NoResponse));
+        scene.restart();
+        assert!(told(scene.window([asked()])).is_some());
     }
 }
