@@ -163,6 +163,8 @@ impl Detector {
         for rule in &mut self.rules {
             rule.close(&view, &mut self.sightings);
         }
+        // What is stated here is stated of no pair.
+        self.sightings.take_stated();
         let rules = (&self.rules, &self.directory);
         let tell = |told: &Told<'_>| {
             let rule = rules.1.rule_of[told.kind as usize].expect("only kinds of rules are stated");

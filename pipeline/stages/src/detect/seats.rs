@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::vec::IntoIter;
 
-use catchment_core::{ClosedWindow, Conversation, Ends, FlowRow, Identity, KeyRecord, Labels};
+use catchment_core::{ClosedWindow, Conversation, Ends, FlowRow, Identity, KeyRecord, Labels, Services};
 
 use super::facts::{Facts, has_packets};
 use super::pairs::{Pair, Peer, Table, names_of};
@@ -22,6 +22,7 @@ struct RowSeat {
     key: Arc<KeyRecord>,
     ends: [Arc<Identity>; 2],
     labels: [Arc<Labels>; 2],
+    services: Option<Arc<Services>>,
     cases: Box<[CaseRef]>,
     /// Kinds that its rows state where they count something, as bits.
     states: u64,
@@ -114,7 +115,8 @@ fn met_again(before: &mut Peekable<IntoIter<RowSeat>>, row: &FlowRow) -> Option<
     let seat = before.next_if(is_same)?;
     let same_labels =
         Arc::ptr_eq(&seat.labels[0], &row.source_labels) && Arc::ptr_eq(&seat.labels[1], &row.dest_labels);
-    (same_labels && same_ends(&seat.ends, row.ends())).then_some(seat)
+    let same_services = seat.services.as_ref().map(Arc::as_ptr) == row.services.as_ref().map(Arc::as_ptr);
+    (same_labels && same_services && same_ends(&seat.ends, row.ends())).then_some(seat)
 }
 
 fn same_ends([source, dest]: &[Arc<Identity>; 2], ends: &Ends) -> bool {
@@ -135,7 +137,8 @@ fn seat(row: &FlowRow, view: &View<'_>, rules: &[Box<dyn Rule>], sightings: &mut
     });
     let cases = cases.collect();
     let labels = [row.source_labels.clone(), row.dest_labels.clone()];
-    RowSeat { key: row.key.clone(), ends: ends(row.ends()), labels, cases, states }
+    let services = row.services.clone();
+    RowSeat { key: row.key.clone(), ends: ends(row.ends()), labels, services, cases, states }
 }
 
 fn heard_again(before: &mut Peekable<IntoIter<TalkSeat>>, row: &Conversation) -> Option<TalkSeat> {

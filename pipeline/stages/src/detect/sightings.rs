@@ -86,6 +86,12 @@ impl Sighting {
         self
     }
 
+    /// Takes what was counted already.
+    pub(crate) fn tally(&mut self, tally: Tally) -> &mut Self {
+        self.tally = tally;
+        self
+    }
+
     /// Adds a member to the evidence.
     pub(crate) fn detail(&mut self, name: &str, value: impl Into<Value>) -> &mut Self {
         self.details.insert(name.to_owned(), value.into());
@@ -149,6 +155,11 @@ impl Sightings {
         let slot = self.touch(number);
         slot.now.hold(severity, confidence);
         &mut slot.now
+    }
+
+    /// Something may be stated about the pair that is heard when the window ends, so that it can be refuted later.
+    pub(crate) const fn may_state(&mut self, kind: FindingKind) {
+        self.stated |= 1 << kind as u8;
     }
 
     /// What is open about this subject, if anything, is over.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use catchment_core::knowledge::{Change, Object};
 use catchment_core::{
     Counters, Endpoint, Ends, EpochId, EventTime, FindingRow, Floor, FlowKey, FlowRow, Identity, IdentityState,
-    KeyRecord, Labels, LogId, LogPosition, PolicyHit, PolicyRef, Service, Span, StreamId, Trace, Who,
+    KeyRecord, Labels, LogId, LogPosition, PolicyHit, PolicyRef, Served, Service, Services, Span, StreamId, Trace, Who,
 };
 use catchment_core::{Cursor, Epoch};
 use catchment_schemas::goldmane::{Action, EndpointType, PolicyKind, Reporter};
@@ -142,6 +142,7 @@ pub(crate) struct Flow {
     source: Who,
     dest: Who,
     labels: [Vec<Box<str>>; 2],
+    served: Option<Served>,
     requests: u64,
     replies: u64,
     packet_bytes: [u64; 2],
@@ -167,7 +168,18 @@ pub(crate) fn flow(source: &str, dest: &str) -> Flow {
     let counters = Counters { started: 1, completed: 1, ..Counters::default() };
     let labels = [Vec::new(), Vec::new()];
     let (source, dest) = (Who::default(), Who::default());
-    Flow { key, source, dest, labels, requests: 10, replies: 10, packet_bytes: [100; 2], counters, overflow: false }
+    Flow {
+        key,
+        source,
+        dest,
+        labels,
+        served: None,
+        requests: 10,
+        replies: 10,
+        packet_bytes: [100; 2],
+        counters,
+        overflow: false,
+    }
 }
 
 fn endpoint(name: &str) -> Endpoint {
@@ -245,6 +257,12 @@ impl Flow {
         self
     }
 
+    /// How many endpoints of the services in front of the destination are ready.
+    pub(crate) fn ready_endpoints(mut self, ready: u64) -> Self {
+        self.served = Some(Served { ready_endpoints: Some(ready), ..Served::default() });
+        self
+    }
+
     /// Who stands at the source.
     pub(crate) fn source_who(mut self, change: impl FnOnce(&mut Who)) -> Self {
         change(&mut self.source);
@@ -296,7 +314,7 @@ impl Flow {
             labels_varied: false,
             trace_split: false,
             ends: Some(Ends { source, dest }),
-            services: None,
+            services: self.served.map(|served| Arc::new(Services::new(served))),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a window is judged by besides its rows.
 
-use catchment_core::{ClosedWindow, IdentityState, Span};
+use catchment_core::{ClosedWindow, FlowRow, IdentityState, Span};
 
 use super::config::Settings;
 use crate::cluster::ClusterState;
@@ -8,6 +8,8 @@ use crate::cluster::ClusterState;
 /// A window and what is known at its end.
 pub(crate) struct View<'a> {
     pub(crate) window: Span,
+    /// Its rows, for the few questions about all of them: never in order to ask one per row.
+    pub(crate) flows: &'a [FlowRow],
     /// Share of it that the source could read.
     pub(crate) coverage: f64,
     /// How far identities can be trusted.
@@ -20,12 +22,13 @@ pub(crate) struct View<'a> {
 
 impl<'a> View<'a> {
     pub(super) fn new(
-        window: &ClosedWindow,
+        window: &'a ClosedWindow,
         cluster: &'a str,
         settings: &'a Settings,
         state: Option<&'a ClusterState>,
     ) -> Self {
-        Self { window: window.span, coverage: window.coverage, identity: window.identity, cluster, settings, state }
+        let ClosedWindow { span, coverage, identity, flows, .. } = window;
+        Self { window: *span, flows, coverage: *coverage, identity: *identity, cluster, settings, state }
     }
 
     /// Whether what a window does not show did not happen: no part of it is missing.

@@ -16,6 +16,8 @@ pub(super) fn all(settings: &Settings) -> Vec<Box<dyn Rule>> {
         Box::new(asymmetry::no_ack::NoAck),
         Box::new(asymmetry::never_established::NeverEstablished),
         Box::new(asymmetry::denied_at_destination::DeniedAtDestination),
+        Box::new(asymmetry::one_sided_report::OneSidedReport::default()),
+        Box::new(asymmetry::service_without_endpoints::ServiceWithoutEndpoints),
         Box::new(health::key_overflow::KeyOverflow),
     ];
     rules.retain(|rule| rule.kinds().iter().any(|kind| settings.looks_for(*kind)));

@@ -1,0 +1,248 @@
+//! `asymmetry.one-sided-report`: the source's node reports an answered exchange of which the destination's says nothing.
+//!
+//! The destination's node may have a reason: it may be silent altogether, so every node the destination may be on must
+//! have reported something else in the window; and the exchange may reach it under the address of a node, so nothing from
+//! a private network or a host may have reached the destination at that port lately. Three windows in a row are asked
+//! for, so that both neighbours of a window have been seen.
+
+use std::collections::BTreeSet;
+
+use catchment_core::{EventTime, FindingKind, FlowRow, Resolution, Subject};
+use catchment_schemas::goldmane::Reporter;
+
+use crate::detect::facts::{Facts, Signs, Talk, has_packets};
+use crate::detect::rule::{Case, Rule, Story, Told};
+use crate::detect::sightings::{Sightings, Tally};
+use crate::detect::story::count;
+use crate::detect::view::View;
+
+/// The window, and a neighbour on either side.
+const WINDOWS: u32 = 3;
+
+/// Pairs of the newest window that wait for its end, when it is known which nodes reported.
+#[derive(Default)]
+pub(crate) struct OneSidedReport {
+    waiting: Vec<Candidate>,
+}
+
+struct Candidate {
+    subject: Subject,
+    owner: Option<String>,
+    /// Namespace and name of the destination.
+    dest: (Box<str>, Box<str>),
+    /// Nodes the destination may be on.
+    nodes: Vec<std::sync::Arc<str>>,
+    tally: Tally,
+}
+
+impl Rule for OneSidedReport {
+    fn kinds(&self) -> &'static [FindingKind] {
+        &[FindingKind::OneSidedReport]
+    }
+
+    fn listens(&self, key: &Facts<'_>) -> bool {
+        key.source.is_workload() && key.dest.is_workload()
+    }
+
+    fn wakes(&self) -> Signs {
+        Signs::SOURCE_ALONE
+    }
+
+    fn refutes(&self) -> bool {
+        true
+    }
+
+    fn talk(&mut self, talk: &Talk<'_>, out: &mut Sightings) {
+        let kind = FindingKind::OneSidedReport;
+        if talk.seen(Reporter::Dst).is_some() {
+            out.over(kind, &talk.subject(), Resolution::Fixed);
+        } else if is_candidate(talk) {
+            match talk.dest().who.nodes.as_deref() {
+                Some(nodes) if !nodes.is_empty() && talk.view.is_whole() && talk.view.is_known() => {
+                    self.waiting.push(candidate(talk, nodes));
+                    out.may_state(kind);
+                }
+                _ => out.not_evaluable(kind),
+            }
+        }
+    }
+
+    fn close(&mut self, view: &View<'_>, out: &mut Sightings) {
+        let kind = FindingKind::OneSidedReport;
+        for candidate in self.waiting.drain(..) {
+            if !all_reported(&candidate, view.flows) {
+                out.not_evaluable(kind);
+                continue;
+            }
+            let nodes: Vec<_> = candidate.nodes.iter().map(|node| &**node).collect();
+            let case = Case::new(kind, candidate.subject).owner(candidate.owner.as_deref());
+            let nodes = nodes.join(", ");
+            out.holds(case).tally(candidate.tally).detail("silent_nodes", nodes);
+        }
+    }
+
+    fn story(&self, told: &Told<'_>) -> Story {
+        let (source, dest, port) = (told.end("source"), told.end("dest"), told.port());
+        let nodes = told.details.get("silent_nodes").and_then(|nodes| nodes.as_str()).unwrap_or("its node");
+        Story {
+            title: format!("Only {source} reports its exchange with {dest} on {port}"),
+            explanation: format!(
+                "{source} and {dest} exchanged {} on {port}, says the source's node. {nodes}, where {dest} runs, reported \
+                 other pods in the same window and nothing of this exchange, for three windows. Suspected: the \
+                 destination's node loses flow logs, or the traffic reaches the pod past the data plane that counts it.",
+                count(told.tally.packets, "packet"),
+            ),
+            remediation: format!(
+                "Look at the logs of calico-node on {nodes} for flow logs that were dropped, and whether the pods of \
+                 {dest} have an interface that it does not manage."
+            ),
+            verify: "kubectl logs -n calico-system -l k8s-app=calico-node -c calico-node --tail=200 | grep -i flow"
+                .to_owned(),
+            ..Story::default()
+        }
+    }
+}
+
+/// Whether the source's side alone allowed and saw replies, long enough, and nothing may be the same traffic in disguise.
+fn is_candidate(talk: &Talk<'_>) -> bool {
+    let replied = talk.seen(Reporter::Src).is_some_and(|seen| seen.reply_packets > 0);
+    replied
+        && talk.signs.has(Signs::ALLOWED)
+        && !talk.is_denied()
+        && talk.windows_in_a_row(Signs::SOURCE_ALONE) >= WINDOWS
+        && !may_be_disguised(talk)
+}
+
+/// Whether someone behind a node's address reached the destination in these windows or the one before.
+fn may_be_disguised(talk: &Talk<'_>) -> bool {
+    let window = talk.view.window;
+    let reached = talk.peer.reached_from_hosts;
+    reached > EventTime::MIN && reached >= window.start.plus(-window.micros() * i64::from(WINDOWS))
+}
+
+fn candidate(talk: &Talk<'_>, nodes: &[std::sync::Arc<str>]) -> Candidate {
+    let dest = talk.dest();
+    let mut tally = Tally::default();
+    talk.flows.iter().for_each(|row| tally.add(row));
+    Candidate {
+        subject: talk.subject(),
+        owner: dest.who.owner.clone().map(|owner| owner.to_string()),
+        dest: (dest.namespace().unwrap_or_default().into(), dest.endpoint.raw_name.as_ref().into()),
+        nodes: nodes.to_vec(),
+        tally,
+    }
+}
+
+/// Whether every node of the candidate is known to have reported another pod.
+fn all_reported(candidate: &Candidate, flows: &[FlowRow]) -> bool {
+    let mut missing: BTreeSet<&str> = candidate.nodes.iter().map(|node| &**node).collect();
+    for row in flows.iter().filter(|row| has_packets(row)) {
+        if missing.is_empty() {
+            break;
+        }
+        if let Some(node) = reporting_node(row, candidate) {
+            missing.remove(node);
+        }
+    }
+    missing.is_empty()
+}
+
+/// The node that must have reported the row, if it is not about the candidate.
+fn reporting_node<'a>(row: &'a FlowRow, candidate: &Candidate) -> Option<&'a str> {
+    let (key, ends) = (&row.key.key, row.ends());
+    let is_dest = key.reporter == Reporter::Dst as i32;
+    let (endpoint, identity) = if is_dest { (&key.dest, &ends.dest) } else { (&key.source, &ends.source) };
+    let (namespace, name) = (endpoint.namespace.as_deref().unwrap_or_default(), &*endpoint.raw_name);
+    let is_other = (namespace, name) != (&*candidate.dest.0, &*candidate.dest.1);
+    match identity.who.nodes.as_deref()? {
+        [node] if is_other => Some(node),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use catchment_core::{FindingKind, FindingRow, Status};
+
+    use crate::detect::testing::{Flow, Scene, flow};
+
+    fn on(node: &'static str) -> impl Fn(&mut catchment_core::Who) {
+        move |who| who.nodes = Some(node.split(',').map(Into::into).collect())
+    }
+
+    /// The destination may be on two nodes.
+    fn alone() -> Flow {
+        flow("shop/web", "shop/db:5432").source_who(on("n1")).dest_who(on("n2,n3"))
+    }
+
+    /// Another pod on the node, which reports.
+    fn other(node: &'static str) -> Flow {
+        flow(&format!("ops/agent-{node}"), "pub:443").source_who(on(node))
+    }
+
+    fn told(rows: Vec<FindingRow>) -> Option<FindingRow> {
+        rows.into_iter().find(|row| row.kind == FindingKind::OneSidedReport)
+    }
+
+    fn never_told(windows: impl Fn() -> Vec<Flow>) {
+        let mut scene = Scene::new();
+        for _ in 0..6 {
+            assert_eq!(told(scene.window(windows())), None);
+        }
+    }
+
+    #[test]
+    fn a_destination_that_its_reporting_nodes_do_not_mention_is_told() {
+        let mut scene = Scene::new();
+        let rows = || [alone(), other("n2"), other("n3")];
+        assert_eq!(told(scene.window(rows())), None);
+        assert_eq!(told(scene.window(rows())), None);
+        scene.restart();
+        let opened = told(scene.window(rows())).expect("told");
+        assert!(opened.explanation.contains("n2, n3, where shop/db runs"), "{}", opened.explanation);
+        let over = told(scene.window(alone().both())).expect("over");
+        assert_eq!(over.status, Status::Resolved);
+    }
+
+    #[test]
+    fn a_node_that_reports_nothing_else_may_be_silent() {
+        never_told(|| vec![alone(), other("n2")]);
+    }
+
+    #[test]
+    fn what_the_destination_reports_of_others_is_no_sign_of_its_node() {
+        let third = || flow("ops/x", "shop/db:5432").dst().dest_who(on("n3"));
+        never_told(|| vec![alone(), other("n2"), third()]);
+    }
+
+    #[test]
+    fn traffic_behind_the_address_of_a_node_is_the_other_half() {
+        never_told(|| vec![alone(), other("n2"), other("n3"), flow("pvt", "shop/db:5432").dst()]);
+        never_told(|| vec![alone(), other("n2"), other("n3"), flow("host:n1", "shop/db:5432").dst()]);
+    }
+
+    #[test]
+    fn such_traffic_in_a_neighbouring_window_is_too() {
+        let mut scene = Scene::new();
+        let rows = || vec![alone(), other("n2"), other("n3")];
+        for window in 0..9 {
+            let disguised = (window % 3 == 0).then(|| flow("pvt", "shop/db:5432").dst());
+            assert_eq!(told(scene.window(rows().into_iter().chain(disguised))), None);
+        }
+    }
+
+    #[test]
+    fn a_half_that_comes_a_window_later_is_there() {
+        let mut scene = Scene::new();
+        for window in 0..6 {
+            let late = (window % 2 == 1).then(|| alone().dst());
+            assert_eq!(told(scene.window([alone(), other("n2"), other("n3")].into_iter().chain(late))), None);
+        }
+    }
+
+    #[test]
+    fn networks_and_unanswered_exchanges_have_no_second_half() {
+        never_told(|| vec![flow("shop/web", "pub:443"), other("n2"), other("n3")]);
+        never_told(|| vec![alone().packets(2, 0), other("n2"), other("n3")]);
+    }
+}
