@@ -220,6 +220,11 @@ impl Signs {
     /// The destination's side should speak and has been silent in this window and the one before.
     pub(crate) const SOURCE_ALONE: Self = Self(1 << 12);
 
+    /// No endpoint of the services in front of the destination is ready.
+    pub(crate) const UNSERVED: Self = Self(1 << 13);
+    /// A few small requests, and nothing back but acknowledgements.
+    pub(crate) const TRICKLE: Self = Self(1 << 14);
+
     /// The sign of a number below 16; those that mean nothing never show.
     pub(super) const fn bit(number: usize) -> Self {
         Self(1 << number)
@@ -238,7 +243,7 @@ impl Signs {
         self.0 |= if shows { sign.0 } else { 0 };
     }
 
-    pub(super) fn of(talk: &Conversation) -> Self {
+    pub(super) fn of(talk: &Conversation, flows: &[FlowRow]) -> Self {
         let mut signs = Self::NONE;
         let (mut started, mut live, mut packets, mut counted) = (0, 0, 0, false);
         let (mut replies, mut requests) = ([0u64; 2], [0u64; 2]);
@@ -271,6 +276,8 @@ impl Signs {
         let counted_at_source = requests[0] >= PACKETS_OF_A_COUNTED_CONNECTION * begun[0].max(1);
         signs.add(Self::REPLY_LOST, replies[1] > 0 && replies[0] == 0 && allowed[0] && counted_at_source);
         signs.add(Self::UNESTABLISHED, started > 0 && replies != [0; 2] && is_unestablished(talk));
+        signs.add(Self::UNSERVED, flows.iter().any(|row| row.services().served.ready_endpoints == Some(0)));
+        signs.add(Self::TRICKLE, packets > 0 && packets <= TRICKLE_PACKETS && is_trickle(talk));
         signs.add(Self::SOURCE_ALONE, talk.symmetry == Symmetry::SourceHalfOnly);
         signs
     }
@@ -293,6 +300,26 @@ fn is_unestablished(talk: &Conversation) -> bool {
             && seen.reply_packets * 2 > counters.started;
         let bytes = counters.bytes_in + counters.bytes_out;
         (goes_on || each_refused) && bytes < HANDSHAKE_BYTES * counters.started
+    })
+}
+
+/// Packets of a trickle, both directions and both sides.
+const TRICKLE_PACKETS: u64 = 64;
+/// Bytes of its requests, on either side.
+const TRICKLE_BYTES: u64 = 2048;
+/// The longest acknowledgement without data, and the longest first packet.
+const BARE_PACKET: u64 = 60;
+
+/// Whether requests are small and replies bare, on every side. What only keeps connections alive, and what may be nothing
+/// but the first packets of short connections, is none.
+fn is_trickle(talk: &Conversation) -> bool {
+    let is_tcp = &*talk.key.key.protocol == "tcp";
+    talk.halves.iter().filter(|half| moved(half)).all(|half| {
+        let (seen, started) = (half.exchange(), half.counters.started);
+        let asks = started > 0 || seen.request_bytes > BARE_PACKET * seen.request_packets;
+        let counted = seen.reply_packets > 0 || seen.request_packets >= PACKETS_OF_A_COUNTED_CONNECTION * started;
+        let bare = if is_tcp { seen.reply_bytes <= BARE_PACKET * seen.reply_packets } else { seen.reply_packets == 0 };
+        seen.request_bytes <= TRICKLE_BYTES && bare && (!is_tcp || asks && counted)
     })
 }
 

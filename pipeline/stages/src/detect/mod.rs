@@ -193,7 +193,7 @@ impl Detector {
             at = end_of(window, first, next);
             let flows = &window.flows[first..at];
             let seat = self.seats.talk(row, &flows[0], view, &self.rules, (&mut self.pairs, &mut self.peers));
-            let signs = Signs::of(row);
+            let signs = Signs::of(row, flows);
             let Some((number, peer)) = seat.numbers else { continue };
             let stated = self.seats.stated(first..at);
             let pair = self.pairs.get(number);

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use catchment_core::{Conversation, EventTime, KeyRecord, Period};
+use catchment_core::{Conversation, EventTime, FindingKind, KeyRecord, Period};
 use catchment_schemas::goldmane::{Action, Reporter};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
@@ -15,7 +15,8 @@ use super::view::View;
 const REMEMBERED: Period = Period::secs(24 * 3600);
 
 /// Signs of which it is counted in how many windows in a row they show.
-const COUNTED: [Signs; 4] = [Signs::UNANSWERED, Signs::UNESTABLISHED, Signs::REPLY_LOST, Signs::SOURCE_ALONE];
+const COUNTED: [Signs; 6] =
+    [Signs::UNANSWERED, Signs::UNESTABLISHED, Signs::REPLY_LOST, Signs::SOURCE_ALONE, Signs::UNSERVED, Signs::TRICKLE];
 
 /// What is remembered of a pair. Times are ends of windows; `EventTime::MIN` is never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +50,16 @@ impl Pair {
 
     pub(super) const fn state(&mut self, kinds: u64) {
         self.stated |= kinds;
+    }
+
+    /// What tells it from others.
+    pub(crate) const fn name(&self) -> u128 {
+        self.name
+    }
+
+    /// Whether a finding of this kind was once stated about it.
+    pub(crate) const fn was_stated(&self, kind: FindingKind) -> bool {
+        self.stated & 1 << kind as u8 != 0
     }
 
     /// In how many whole windows in a row it has shown the sign, of those that showed it at all and before the newest.

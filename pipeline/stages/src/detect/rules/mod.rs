@@ -3,6 +3,7 @@
 mod asymmetry;
 mod health;
 mod policy;
+mod zombie;
 
 use super::config::Settings;
 use super::rule::Rule;
@@ -18,6 +19,8 @@ pub(super) fn all(settings: &Settings) -> Vec<Box<dyn Rule>> {
         Box::new(asymmetry::denied_at_destination::DeniedAtDestination),
         Box::new(asymmetry::one_sided_report::OneSidedReport::default()),
         Box::new(asymmetry::service_without_endpoints::ServiceWithoutEndpoints),
+        Box::new(zombie::long_lived::LongLived),
+        Box::new(zombie::background_chatter::BackgroundChatter::default()),
         Box::new(health::key_overflow::KeyOverflow),
     ];
     rules.retain(|rule| rule.kinds().iter().any(|kind| settings.looks_for(*kind)));

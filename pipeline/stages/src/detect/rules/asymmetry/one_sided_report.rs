@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use catchment_core::{EventTime, FindingKind, FlowRow, Resolution, Subject};
+use catchment_core::{FindingKind, FlowRow, Resolution, Subject};
 use catchment_schemas::goldmane::Reporter;
 
 use crate::detect::facts::{Facts, Signs, Talk, has_packets};
@@ -116,8 +116,7 @@ fn is_candidate(talk: &Talk<'_>) -> bool {
 /// Whether someone behind a node's address reached the destination in these windows or the one before.
 fn may_be_disguised(talk: &Talk<'_>) -> bool {
     let window = talk.view.window;
-    let reached = talk.peer.reached_from_hosts;
-    reached > EventTime::MIN && reached >= window.start.plus(-window.micros() * i64::from(WINDOWS))
+    talk.peer.reached_from_hosts >= window.start.plus(-window.micros() * i64::from(WINDOWS))
 }
 
 fn candidate(talk: &Talk<'_>, nodes: &[std::sync::Arc<str>]) -> Candidate {

@@ -1,0 +1,4 @@
+//! Zombie connections and stale traffic.
+
+pub(super) mod background_chatter;
+pub(super) mod long_lived;
