@@ -254,6 +254,13 @@ impl ClusterState {
         self.services.at(address)
     }
 
+    /// All services that lead to pods by their labels, by namespace and name.
+    pub fn services_by_labels(&self) -> Vec<&Service> {
+        let mut names: Vec<_> = self.services.by_labels().collect();
+        names.sort_unstable();
+        names.into_iter().filter_map(|(namespace, name)| self.objects.service(namespace, name)).collect()
+    }
+
     /// Services whose selectors match a pod, by name.
     pub fn services_of(&self, pod: &Pod) -> Vec<&Service> {
         let names = self.services.selecting(pod);

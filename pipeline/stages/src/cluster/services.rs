@@ -159,6 +159,12 @@ impl Services {
         self.addresses.get(&address)?.first().map(|(namespace, name)| (namespace, name))
     }
 
+    /// Services that lead to pods by their labels.
+    pub(super) fn by_labels(&self) -> impl Iterator<Item = (&Text, &Text)> {
+        let services = self.selecting.iter();
+        services.flat_map(|(namespace, names)| names.values().flatten().map(move |name| (namespace, name)))
+    }
+
     /// Services of its namespace whose selectors may match a pod; no other does.
     pub(super) fn selecting(&self, pod: &Pod) -> BTreeSet<&Text> {
         let Some(selecting) = self.selecting.get(&pod.metadata.namespace) else { return BTreeSet::new() };

@@ -307,7 +307,9 @@ fn is_unestablished(talk: &Conversation) -> bool {
 const TRICKLE_PACKETS: u64 = 64;
 /// Bytes of its requests, on either side.
 const TRICKLE_BYTES: u64 = 2048;
-/// The longest acknowledgement without data, and the longest first packet.
+/// Headers of a packet, as every system fills them; what keeps a connection alive has nothing else.
+const HEADERS: u64 = 52;
+/// The longest acknowledgement without data.
 const BARE_PACKET: u64 = 60;
 
 /// Whether requests are small and replies bare, on every side. What only keeps connections alive, and what may be nothing
@@ -316,7 +318,7 @@ fn is_trickle(talk: &Conversation) -> bool {
     let is_tcp = &*talk.key.key.protocol == "tcp";
     talk.halves.iter().filter(|half| moved(half)).all(|half| {
         let (seen, started) = (half.exchange(), half.counters.started);
-        let asks = started > 0 || seen.request_bytes > BARE_PACKET * seen.request_packets;
+        let asks = started > 0 || seen.request_bytes > HEADERS * seen.request_packets;
         let counted = seen.reply_packets > 0 || seen.request_packets >= PACKETS_OF_A_COUNTED_CONNECTION * started;
         let bare = if is_tcp { seen.reply_bytes <= BARE_PACKET * seen.reply_packets } else { seen.reply_packets == 0 };
         seen.request_bytes <= TRICKLE_BYTES && bare && (!is_tcp || asks && counted)

@@ -62,7 +62,7 @@ impl Pair {
         self.stated & 1 << kind as u8 != 0
     }
 
-    /// In how many whole windows in a row it has shown the sign, of those that showed it at all and before the newest.
+    /// In how many whole windows in a row it has shown the sign, of those that showed packets of it.
     pub(crate) fn windows_of(&self, sign: Signs) -> u32 {
         let place = COUNTED.iter().position(|counted| *counted == sign);
         u32::from(self.streaks[place.expect("only signs that are counted are asked for")])
@@ -104,18 +104,19 @@ impl Pair {
         if signs.has(Signs::REPLIED) {
             self.replied = now;
         }
-        self.count(signs, view.is_whole(), self.last_seen == now);
+        let breaks = view.is_whole() && self.moved == now;
+        self.count(signs, breaks, view.is_whole() && self.last_seen != now);
         self.last_seen = now;
     }
 
-    /// A window with a hole breaks no row and lengthens none; of two conversations in one window, as during a rollout,
-    /// both must show the sign.
-    fn count(&mut self, signs: Signs, is_whole: bool, again: bool) {
+    /// A window with a hole breaks no row and lengthens none, one without a packet breaks none; of two conversations in
+    /// one window, as during a rollout, both must show the sign.
+    fn count(&mut self, signs: Signs, breaks: bool, lengthens: bool) {
         for (windows, sign) in self.streaks.iter_mut().zip(COUNTED) {
-            if !signs.has(sign) {
-                *windows = if is_whole { 0 } else { *windows };
-            } else if is_whole && !again {
-                *windows = windows.saturating_add(1);
+            match signs.has(sign) {
+                true if lengthens => *windows = windows.saturating_add(1),
+                false if breaks => *windows = 0,
+                _ => {}
             }
         }
     }

@@ -212,6 +212,19 @@ mod tests {
     }
 
     #[test]
+    fn it_may_come_over_one_connection_that_is_quiet_in_between() {
+        let whisper =
+            |packets| flow("shop/web", "shop/old:9000").connections(0, 0, 1).packets(packets, packets).bytes(54, 52);
+        let mut scene = Scene::new();
+        let mut opened = None;
+        for packets in [2, 0].into_iter().cycle().take(59) {
+            assert_eq!(opened, None);
+            opened = told(scene.window(whisper(packets).both()));
+        }
+        assert!(opened.is_some());
+    }
+
+    #[test]
     fn an_answer_now_and_then_is_an_answer() {
         let mut scene = Scene::new();
         for _ in 0..4 {

@@ -1,4 +1,5 @@
 //! Zombie connections and stale traffic.
 
 pub(super) mod background_chatter;
+pub(super) mod gone;
 pub(super) mod long_lived;
