@@ -62,6 +62,12 @@ impl<'a> End<'a> {
         self.who.service_accounts.as_deref().unwrap_or_default()
     }
 
+    /// The same as `namespace/name`.
+    pub(crate) fn full_accounts(self) -> Vec<String> {
+        let namespace = self.namespace().unwrap_or_default();
+        self.accounts().iter().map(|account| format!("{namespace}/{account}")).collect()
+    }
+
     /// `namespace/name`, or the name alone.
     pub(crate) fn title(self) -> String {
         match self.namespace() {
@@ -408,6 +414,13 @@ impl<'a> Talk<'a> {
             let of = [half.counters.started, half.counters.completed, half.counters.live];
             [0, 1, 2].map(|i| sum[i] + of[i])
         })
+    }
+
+    /// Rows of what got through: what the destination's side allowed; where it is silent, what the source's side did.
+    pub(crate) fn passed(&self) -> impl Iterator<Item = &'a FlowRow> {
+        let of_dest = |row: &FlowRow| row.key.key.reporter == Reporter::Dst as i32 && has_packets(row);
+        let reporter = if self.flows.iter().any(of_dest) { Reporter::Dst } else { Reporter::Src };
+        self.rows(reporter, Action::Allow).filter(|row| has_packets(row))
     }
 
     /// The rows of the reporter and the verdict.

@@ -4,6 +4,7 @@ mod asymmetry;
 mod health;
 mod policy;
 mod zombie;
+mod trust;
 
 use super::config::Settings;
 use super::rule::Rule;
@@ -23,6 +24,12 @@ pub(super) fn all(settings: &Settings) -> Vec<Box<dyn Rule>> {
         Box::new(zombie::long_lived::LongLived),
         Box::new(zombie::background_chatter::BackgroundChatter::default()),
         Box::new(health::key_overflow::KeyOverflow),
+        Box::new(trust::default_account::DefaultAccount),
+        Box::new(trust::wrong_account::WrongAccount::default()),
+        Box::new(trust::destination_identity::DestinationIdentity),
+        Box::new(trust::cross_environment::CrossEnvironment),
+        Box::new(trust::cross_namespace::CrossNamespace),
+        Box::new(trust::unintended_path::UnintendedPath),
     ];
     rules.retain(|rule| rule.kinds().iter().any(|kind| settings.looks_for(*kind)));
     rules
