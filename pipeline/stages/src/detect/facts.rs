@@ -20,7 +20,7 @@ pub(crate) struct End<'a> {
 }
 
 impl<'a> End<'a> {
-    fn new(endpoint: &'a Endpoint, identity: &'a Identity) -> Self {
+    pub(crate) fn new(endpoint: &'a Endpoint, identity: &'a Identity) -> Self {
         Self { endpoint, who: &identity.who }
     }
 

@@ -1,6 +1,6 @@
 //! What a window is judged by besides its rows.
 
-use catchment_core::{ClosedWindow, FlowRow, IdentityState, Span};
+use catchment_core::{ClosedWindow, Conversation, FlowRow, IdentityState, Span};
 
 use super::config::Settings;
 use crate::cluster::ClusterState;
@@ -14,6 +14,8 @@ pub(crate) struct View<'a> {
     pub(crate) coverage: f64,
     /// How far identities can be trusted.
     pub(crate) identity: Option<IdentityState>,
+    /// Its conversations, in canonical order: for rules that look at all of them where something is wrong.
+    pub(crate) talks: &'a [Conversation],
     pub(crate) cluster: &'a str,
     pub(crate) settings: &'a Settings,
     /// The cluster at the window's end; `None` where nobody looks at it.
@@ -27,8 +29,16 @@ impl<'a> View<'a> {
         settings: &'a Settings,
         state: Option<&'a ClusterState>,
     ) -> Self {
-        let ClosedWindow { span, coverage, identity, flows, .. } = window;
-        Self { window: *span, flows, coverage: *coverage, identity: *identity, cluster, settings, state }
+        Self {
+            window: window.span,
+            coverage: window.coverage,
+            identity: window.identity,
+            flows: &window.flows,
+            talks: &window.conversations,
+            cluster,
+            settings,
+            state,
+        }
     }
 
     /// Whether what a window does not show did not happen: no part of it is missing.

@@ -3,8 +3,9 @@
 mod asymmetry;
 mod health;
 mod policy;
-mod zombie;
+mod private;
 mod trust;
+mod zombie;
 
 use super::config::Settings;
 use super::rule::Rule;
@@ -30,6 +31,8 @@ pub(super) fn all(settings: &Settings) -> Vec<Box<dyn Rule>> {
         Box::new(trust::cross_environment::CrossEnvironment),
         Box::new(trust::cross_namespace::CrossNamespace),
         Box::new(trust::unintended_path::UnintendedPath),
+        Box::new(private::unpoliced_egress::UnpolicedEgress),
+        Box::new(private::scan::Scan::default()),
     ];
     rules.retain(|rule| rule.kinds().iter().any(|kind| settings.looks_for(*kind)));
     rules

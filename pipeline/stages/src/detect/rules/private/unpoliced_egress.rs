@@ -1,0 +1,126 @@
+//! `private.unpoliced-egress`: a workload reaches private networks, and no egress rule names them.
+//!
+//! A collector that knows no addresses calls everything private that is neither pod nor set: nodes, pods in their network
+//! and services without endpoints too. What is known to be one of these is left out, and the rest is suspected.
+
+use catchment_core::{FindingKind, Subject, VerdictReason};
+
+use crate::detect::facts::Facts;
+use crate::detect::rule::{Case, Rule, Story, Told};
+use crate::detect::story::{chain, count};
+
+const KIND: FindingKind = FindingKind::UnpolicedEgress;
+/// The kubelet and the exporter of node metrics: at these ports it is a node that answers.
+const NODE_PORTS: [i64; 2] = [10250, 9100];
+/// Where services of type `NodePort` are found unless the API server is told otherwise.
+const SERVICE_NODE_PORTS: std::ops::RangeInclusive<i64> = 30_000..=32_767;
+
+pub(crate) struct UnpolicedEgress;
+
+impl Rule for UnpolicedEgress {
+    fn kinds(&self) -> &'static [FindingKind] {
+        &[KIND]
+    }
+
+    fn case(&self, key: &Facts<'_>) -> Option<Case> {
+        let source = key.source;
+        let namespace = source.namespace().filter(|_| source.is_workload() && key.is_egress() && key.is_allowed())?;
+        if !key.dest.is_private_network() || is_node(key) {
+            return None;
+        }
+        let subject = Subject::default().with("namespace", Some(namespace)).with("workload", Some(source.name()));
+        let case = Case::new(KIND, subject).owner(source.who.owner.as_deref());
+        match key.key.key.trace.verdict_reason()? {
+            VerdictReason::Profile => Some(case),
+            VerdictReason::Rule => Some(case.refuted()),
+            VerdictReason::EndOfTier => None,
+        }
+    }
+
+    fn story(&self, told: &Told<'_>) -> Story {
+        let (workload, namespace) = (told.workload(), told.member("namespace"));
+        let mut ports: Vec<_> = told.tally.sample.iter().map(|(key, _)| key.key.dest_port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        let ports = ports.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+        let trace = told.tally.sample.first().map(|(key, _)| chain(&key.key.trace.enforced)).unwrap_or_default();
+        Story {
+            title: format!("{workload} reaches private networks on {ports}, and no egress rule names them"),
+            explanation: format!(
+                "{workload} sent {} to addresses of private networks that are no pods of the cluster, on port {ports}, and \
+                 nobody decided that it may: {trace}. It may reach every data center and every peered network that the \
+                 nodes can route to. The collector gives no addresses, so nodes, pods in their network and services \
+                 without endpoints look the same; the API server, node ports, and ports 10250 and 9100 are left out.",
+                count(told.tally.packets, "packet"),
+            ),
+            remediation: format!(
+                "Name the networks in a GlobalNetworkSet and allow egress of {workload} to it by an egress policy; stage \
+                 that first. `catchment setup networksets` prints sets for nodes, API server and services, so that what \
+                 stays private is not the cluster itself."
+            ),
+            verify: format!("catchment findings list --kind {KIND} --namespace {namespace}"),
+            ..Story::default()
+        }
+    }
+}
+
+/// Whether it is the cluster's own machines that are reached, as far as flows tell.
+fn is_node(key: &Facts<'_>) -> bool {
+    let (service, port) = (&key.key.key.service, key.key.key.dest_port);
+    let is_api = (service.namespace.as_deref(), service.name.as_deref()) == (Some("default"), Some("kubernetes"));
+    is_api || NODE_PORTS.contains(&port) || SERVICE_NODE_PORTS.contains(&port)
+}
+
+#[cfg(test)]
+mod tests {
+    use catchment_core::{Confidence, FindingKind, FindingRow, Severity, Status};
+    use serde_json::json;
+
+    use crate::detect::testing::{Flow, HitExt, Scene, end_of_tier, flow, profile, rule};
+
+    fn of(told: Vec<FindingRow>) -> Vec<FindingRow> {
+        told.into_iter().filter(|row| row.kind == FindingKind::UnpolicedEgress).collect()
+    }
+
+    fn sent(port: i64) -> Flow {
+        flow("shop/web-7d4b9c6f5-*", &format!("pvt:{port}")).trace([profile("shop")])
+    }
+
+    #[test]
+    fn private_networks_behind_a_profile_are_told_once_per_workload_and_suspected() {
+        let mut scene = Scene::new();
+        let told = of(scene.window([sent(5432), sent(1521), sent(5432).udp()]));
+        assert_eq!((told.len(), told[0].severity, told[0].confidence), (1, Severity::Info, Confidence::Suspected));
+        assert_eq!(told[0].subject.to_json(), json!({"namespace": "shop", "workload": "web"}));
+        assert_eq!(told[0].title, "shop/web reaches private networks on 1521, 5432, and no egress rule names them");
+    }
+
+    #[test]
+    fn what_all_policies_passed_to_the_profile_is_told_too() {
+        let passed = sent(5432).trace([rule("shop/pass", "default", 0).pass(), profile("shop")]);
+        assert_eq!(of(Scene::new().window([passed])).len(), 1);
+    }
+
+    #[test]
+    fn the_clusters_own_machines_are_left_out() {
+        let api = sent(6443).service("default/kubernetes");
+        assert_eq!(of(Scene::new().window([api, sent(10250), sent(9100), sent(30080)])), []);
+    }
+
+    #[test]
+    fn public_networks_pods_and_denials_are_something_else() {
+        let public = flow("shop/web", "pub:443").trace([profile("shop")]);
+        let pod = flow("shop/web", "shop/db:5432").trace([profile("shop")]);
+        let denied = sent(5432).deny().trace([end_of_tier("default", "shop/out")]);
+        let arrived = flow("pvt", "shop/web:80").dst().trace([profile("shop")]);
+        assert_eq!(of(Scene::new().window([public, pod, denied, arrived])), []);
+    }
+
+    #[test]
+    fn a_rule_that_decides_ends_it() {
+        let mut scene = Scene::new();
+        scene.window([sent(5432)]);
+        let over = of(scene.window([sent(5432).trace([rule("shop/out", "default", 0)])]));
+        assert_eq!(over[0].status, Status::Resolved);
+    }
+}
