@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use catchment_core::{EventTime, FindingId, FindingKind, Period, Severity};
@@ -41,7 +42,7 @@ pub struct Settings {
     /// Sources that may try many destinations.
     pub scanners: Vec<LabelRule>,
     /// Addresses of cloud metadata services and the like that a network set may name, beside the known ones.
-    pub metadata_addresses: Vec<String>,
+    pub metadata_addresses: Vec<IpAddr>,
     /// Findings nobody wants to be told about, with the reason and until when.
     pub mutes: Vec<MuteRule>,
     /// From when on something is told.

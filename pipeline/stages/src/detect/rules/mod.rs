@@ -32,6 +32,7 @@ pub(super) fn all(settings: &Settings) -> Vec<Box<dyn Rule>> {
         Box::new(trust::cross_namespace::CrossNamespace),
         Box::new(trust::unintended_path::UnintendedPath),
         Box::new(private::unpoliced_egress::UnpolicedEgress),
+        Box::new(private::cloud_addresses::CloudAddresses::new(settings)),
         Box::new(private::scan::Scan::default()),
     ];
     rules.retain(|rule| rule.kinds().iter().any(|kind| settings.looks_for(*kind)));
