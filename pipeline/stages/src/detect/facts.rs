@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use catchment_core::knowledge::LabelMap;
+use catchment_core::knowledge::workload::Service;
 use catchment_core::{
     Conversation, Endpoint, Ends, Exchange, FlowRow, Half, Identity, KeyRecord, Labels, Services, Subject, Symmetry,
     Who,
@@ -11,6 +12,9 @@ use catchment_schemas::goldmane::{Action, EndpointType, Reporter};
 
 use super::pairs::{Pair, Peer};
 use super::view::View;
+
+/// The label of services that stand before something worth guarding.
+const CRITICAL: &str = "catchment.dev/critical";
 
 /// One end of a flow.
 #[derive(Clone, Copy, Debug)]
@@ -151,13 +155,29 @@ impl<'a> Facts<'a> {
         if self.is_egress() { "egress" } else { "ingress" }
     }
 
-    /// Whether the destination is a backend that is worth guarding.
+    /// Whether the destination is a backend that is worth guarding, or a service that is stands before it.
     pub(crate) fn is_critical_dest(&self) -> bool {
         let critical = &self.view.settings.critical;
         self.dest.is_workload() && !critical.is_empty() && {
             let labels = selectable(self.dest, self.dest_labels);
-            critical.iter().any(|rule| rule.selector.matches(&labels))
+            critical.iter().any(|rule| rule.selector.matches(&labels)) || self.has_critical_service()
         }
+    }
+
+    fn has_critical_service(&self) -> bool {
+        let is_critical =
+            |service: &Service| service.metadata.labels.get(CRITICAL).is_some_and(|value| **value == *"true");
+        self.view.state.is_some_and(|state| {
+            self.service_names().any(|(namespace, name)| state.service(namespace, name).is_some_and(is_critical))
+        })
+    }
+
+    /// Services in front of the destination, by namespace and name: the one that was addressed, and those that are known.
+    pub(crate) fn service_names(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let addressed = &self.key.key.service;
+        let addressed = addressed.namespace.as_deref().zip(addressed.name.as_deref());
+        let known = self.services.served.services.iter().flatten();
+        addressed.into_iter().chain(known.filter_map(|service| service.split_once('/')))
     }
 
     /// The pair as a subject.

@@ -19,6 +19,7 @@ mod facts;
 mod lifecycle;
 mod memory;
 mod pairs;
+mod ranges;
 mod rule;
 mod rules;
 mod seats;

@@ -1,11 +1,13 @@
 //! `private.unpoliced-egress`: a workload reaches private networks, and no egress rule names them.
 //!
 //! A collector that knows no addresses calls everything private that is neither pod nor set: nodes, pods in their network
-//! and services without endpoints too. What is known to be one of these is left out, and the rest is suspected.
+//! and services without endpoints too. What is known to be one of these is left out, and the rest is suspected; once network
+//! sets name the cluster's own ranges, whatever is left lies outside of it.
 
-use catchment_core::{FindingKind, Subject, VerdictReason};
+use catchment_core::{Confidence, FindingKind, Severity, Subject, VerdictReason};
 
 use crate::detect::facts::Facts;
+use crate::detect::ranges;
 use crate::detect::rule::{Case, Rule, Story, Told};
 use crate::detect::story::{chain, count};
 
@@ -30,6 +32,10 @@ impl Rule for UnpolicedEgress {
         }
         let subject = Subject::default().with("namespace", Some(namespace)).with("workload", Some(source.name()));
         let case = Case::new(KIND, subject).owner(source.who.owner.as_deref());
+        let case = match key.view.state.is_some_and(ranges::are_known) {
+            true => case.confidence(Confidence::Derived).severity(Severity::Low),
+            false => case,
+        };
         match key.key.key.trace.verdict_reason()? {
             VerdictReason::Profile => Some(case),
             VerdictReason::Rule => Some(case.refuted()),
@@ -49,9 +55,14 @@ impl Rule for UnpolicedEgress {
             explanation: format!(
                 "{workload} sent {} to addresses of private networks that are no pods of the cluster, on port {ports}, and \
                  nobody decided that it may: {trace}. It may reach every data center and every peered network that the \
-                 nodes can route to. The collector gives no addresses, so nodes, pods in their network and services \
-                 without endpoints look the same; the API server, node ports, and ports 10250 and 9100 are left out.",
+                 nodes can route to. {}",
                 count(told.tally.packets, "packet"),
+                if told.view.state.is_some_and(ranges::are_known) {
+                    "Network sets name nodes, API server and services of the cluster, so these are other machines."
+                } else {
+                    "The collector gives no addresses, so nodes, pods in their network and services without endpoints look \
+                     the same; the API server, node ports, and ports 10250 and 9100 are left out."
+                },
             ),
             remediation: format!(
                 "Name the networks in a GlobalNetworkSet and allow egress of {workload} to it by an egress policy; stage \
@@ -64,11 +75,17 @@ impl Rule for UnpolicedEgress {
     }
 }
 
-/// Whether it is the cluster's own machines that are reached, as far as flows tell.
+/// Whether it is the cluster's own machines that are reached: the API server, the kubelet, a node port, or a service whose
+/// pods are in the network of their node. What stands behind a service without a selector was written by hand, and may lie
+/// anywhere.
 fn is_node(key: &Facts<'_>) -> bool {
-    let (service, port) = (&key.key.key.service, key.key.key.dest_port);
-    let is_api = (service.namespace.as_deref(), service.name.as_deref()) == (Some("default"), Some("kubernetes"));
-    is_api || NODE_PORTS.contains(&port) || SERVICE_NODE_PORTS.contains(&port)
+    let port = key.key.key.dest_port;
+    let of_pods = |(namespace, name)| {
+        let service = key.view.state.and_then(|state| state.service(namespace, name));
+        (namespace, name) == ("default", "kubernetes")
+            || service.is_some_and(|service| !service.spec.selector.is_empty())
+    };
+    NODE_PORTS.contains(&port) || SERVICE_NODE_PORTS.contains(&port) || key.service_names().any(of_pods)
 }
 
 #[cfg(test)]
@@ -76,6 +93,7 @@ mod tests {
     use catchment_core::{Confidence, FindingKind, FindingRow, Severity, Status};
     use serde_json::json;
 
+    use crate::detect::Settings;
     use crate::detect::testing::{Flow, HitExt, Scene, end_of_tier, flow, profile, rule};
 
     fn of(told: Vec<FindingRow>) -> Vec<FindingRow> {
@@ -114,6 +132,36 @@ mod tests {
         let denied = sent(5432).deny().trace([end_of_tier("default", "shop/out")]);
         let arrived = flow("pvt", "shop/web:80").dst().trace([profile("shop")]);
         assert_eq!(of(Scene::new().window([public, pod, denied, arrived])), []);
+    }
+
+    fn range(name: &str) -> (i64, serde_json::Value) {
+        let set = json!({"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkSet",
+            "metadata": {"name": name, "labels": {"catchment.dev/range": name}}, "spec": {"nets": ["10.0.0.0/24"]}});
+        (0, set)
+    }
+
+    #[test]
+    fn once_sets_name_the_clusters_ranges_it_is_derived() {
+        let judged = |ranges: &[&str]| {
+            let mut scene = Scene::with_cluster(Settings::default(), ranges.iter().map(|name| range(name)));
+            let told = of(scene.window([sent(5432)]));
+            (told[0].severity, told[0].confidence)
+        };
+        assert_eq!(judged(&["nodes", "api-server", "services"]), (Severity::Low, Confidence::Derived));
+        assert_eq!(judged(&["nodes", "services"]), (Severity::Info, Confidence::Suspected));
+    }
+
+    #[test]
+    fn services_lead_to_nodes_unless_their_endpoints_were_written_by_hand() {
+        let service = |name: &str, selector: serde_json::Value| {
+            let service = json!({"apiVersion": "v1", "kind": "Service",
+                "metadata": {"namespace": "shop", "name": name}, "spec": {"selector": selector}});
+            (0, service)
+        };
+        let services = [service("agent", json!({"app": "agent"})), service("oracle", json!({}))];
+        let mut scene = Scene::with_cluster(Settings::default(), services);
+        assert_eq!(of(scene.window([sent(9000).service("shop/agent")])), []);
+        assert_eq!(of(scene.window([sent(1521).service("shop/oracle")])).len(), 1);
     }
 
     #[test]

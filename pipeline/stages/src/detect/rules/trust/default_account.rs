@@ -7,14 +7,13 @@ use catchment_core::{FindingKind, KeyRecord, Resolution};
 
 use super::crossing::{Verdict, are_guarded, judge};
 use crate::detect::facts::{End, Facts, Signs, Talk};
+use crate::detect::ranges::{API_SERVER, is_labelled};
 use crate::detect::rule::{Case, Rule, Story, Told};
 use crate::detect::sightings::Sightings;
 use crate::detect::story::count;
 
 const KIND: FindingKind = FindingKind::DefaultServiceAccount;
 const DEFAULT: &str = "default";
-/// The label of network sets that name the addresses of the Kubernetes API.
-const API_RANGE: &str = "catchment.dev/range=api-server";
 
 pub(crate) struct DefaultAccount;
 
@@ -98,8 +97,7 @@ fn runs_as_default(end: End<'_>) -> Option<bool> {
 }
 
 fn is_api(key: &Facts<'_>) -> bool {
-    let is_range = || key.dest.is_network_set() && key.dest_labels.items.iter().any(|label| &**label == API_RANGE);
-    names_api(key.key) || is_range()
+    names_api(key.key) || key.dest.is_network_set() && is_labelled(key.dest_labels, API_SERVER)
 }
 
 fn names_api(key: &KeyRecord) -> bool {
@@ -119,7 +117,9 @@ fn left(talk: &Talk<'_>, out: &mut Sightings) {
 #[cfg(test)]
 mod tests {
     use catchment_core::{FindingKind, FindingRow, Severity, Status, Who};
+    use serde_json::json;
 
+    use crate::detect::Settings;
     use crate::detect::testing::{Flow, Scene, end_of_tier, flow, rule};
 
     fn of(told: Vec<FindingRow>) -> Vec<FindingRow> {
@@ -156,6 +156,15 @@ mod tests {
         });
         assert_eq!(of(scene.window([by_namespace])).len(), 1);
         assert_eq!(of(Scene::new().window([reach(&["default"]).labels(&[], &[])])), []);
+    }
+
+    #[test]
+    fn a_service_in_front_may_be_critical() {
+        let service = json!({"apiVersion": "v1", "kind": "Service",
+            "metadata": {"namespace": "pay", "name": "ledger", "labels": {"catchment.dev/critical": "true"}}});
+        let mut scene = Scene::with_cluster(Settings::default(), [(0, service)]);
+        assert_eq!(of(scene.window([reach(&["default"]).labels(&[], &[]).service("pay/ledger")])).len(), 1);
+        assert_eq!(of(Scene::new().window([reach(&["default"]).labels(&[], &[]).service("pay/ledger")])), []);
     }
 
     #[test]
