@@ -15,6 +15,7 @@
 //! rules that its signs concern.
 
 mod config;
+pub mod coverage;
 mod facts;
 mod lifecycle;
 mod memory;
