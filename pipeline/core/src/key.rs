@@ -175,7 +175,19 @@ impl Trace {
 }
 
 impl PolicyRef {
-    fn display(&self) -> Option<String> {
+    /// Whether it is evaluated and not enforced.
+    pub fn is_staged(&self) -> bool {
+        let staged = [
+            PolicyKind::StagedNetworkPolicy,
+            PolicyKind::StagedGlobalNetworkPolicy,
+            PolicyKind::StagedKubernetesNetworkPolicy,
+        ];
+        staged.into_iter().any(|kind| kind as i32 == self.kind)
+    }
+
+    /// `namespace/name` or `name`, without the tier that releases before 3.32 put before names; `None` for what is no
+    /// policy.
+    pub fn display(&self) -> Option<String> {
         let name = self.name.as_deref()?;
         let tier = self.tier.as_deref().unwrap_or("default");
         let bare = name.strip_prefix("knp.").unwrap_or(name);

@@ -20,6 +20,7 @@ mod facts;
 mod lifecycle;
 mod memory;
 mod pairs;
+mod parts;
 mod ranges;
 mod rule;
 mod rules;

@@ -72,13 +72,15 @@ pub(crate) struct Case {
     pub(super) holds: bool,
     /// What cases of one cause fold into where many open at once.
     pub(super) parent: Option<Subject>,
+    /// It states nothing: conversations of the key are to be heard.
+    pub(super) only_wakes: bool,
 }
 
 impl Case {
     /// A case that holds, with severity and confidence of its kind.
     pub(crate) const fn new(kind: FindingKind, subject: Subject) -> Self {
         let (severity, confidence) = (kind.severity(), kind.confidence());
-        Self { kind, subject, severity, confidence, owner: None, holds: true, parent: None }
+        Self { kind, subject, severity, confidence, owner: None, holds: true, parent: None, only_wakes: false }
     }
 
     pub(crate) const fn severity(mut self, severity: Severity) -> Self {
@@ -100,6 +102,13 @@ impl Case {
     /// Shown to be otherwise: what is open about this subject is over.
     pub(crate) const fn refuted(mut self) -> Self {
         self.holds = false;
+        self
+    }
+
+    /// Rows of the key show it only together with the rest of their conversation: the rule is to hear that, if it
+    /// [`Rule::refutes`], and says itself what holds.
+    pub(crate) const fn only_wakes(mut self) -> Self {
+        self.only_wakes = true;
         self
     }
 

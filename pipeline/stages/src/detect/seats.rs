@@ -12,7 +12,7 @@ use catchment_core::{ClosedWindow, Conversation, Ends, FlowRow, Identity, KeyRec
 
 use super::facts::{Facts, has_packets};
 use super::pairs::{Pair, Peer, Table, names_of};
-use super::rule::Rule;
+use super::rule::{Case, Rule};
 use super::sightings::{CaseRef, Sightings};
 use super::view::View;
 
@@ -24,7 +24,7 @@ struct RowSeat {
     labels: [Arc<Labels>; 2],
     services: Option<Arc<Services>>,
     cases: Box<[CaseRef]>,
-    /// Kinds that its rows state where they count something, as bits.
+    /// Kinds that its rows state where they count something, or that want to hear of them, as bits.
     states: u64,
 }
 
@@ -130,10 +130,10 @@ fn ends(ends: &Ends) -> [Arc<Identity>; 2] {
 fn seat(row: &FlowRow, view: &View<'_>, rules: &[Box<dyn Rule>], sightings: &mut Sightings) -> RowSeat {
     let facts = Facts::new(row, view);
     let mut states = 0;
-    let cases = rules.iter().filter_map(|rule| rule.case(&facts)).map(|case| {
-        let (kind, holds, severity, confidence) = (case.kind, case.holds, case.severity, case.confidence);
+    let cases = rules.iter().filter_map(|rule| rule.case(&facts)).filter_map(|case| {
+        let Case { kind, holds, severity, confidence, only_wakes, .. } = case;
         states |= u64::from(holds) << kind as u8;
-        CaseRef { slot: sightings.number(case), holds, severity, confidence }
+        (!only_wakes).then(|| CaseRef { slot: sightings.number(case), holds, severity, confidence })
     });
     let cases = cases.collect();
     let labels = [row.source_labels.clone(), row.dest_labels.clone()];

@@ -148,6 +148,7 @@ pub(crate) struct Flow {
     packet_bytes: [u64; 2],
     counters: Counters,
     overflow: bool,
+    split: bool,
 }
 
 /// A flow from `ns/name`, `pvt`, `pub`, `set:name` or `host:name` to such a name with `:port`.
@@ -179,6 +180,7 @@ pub(crate) fn flow(source: &str, dest: &str) -> Flow {
         packet_bytes: [100; 2],
         counters,
         overflow: false,
+        split: false,
     }
 }
 
@@ -281,6 +283,18 @@ impl Flow {
         self
     }
 
+    /// The same with another source.
+    pub(crate) fn named(mut self, source: &str) -> Self {
+        self.key.source = endpoint(source);
+        self
+    }
+
+    /// Another trace claims the same packets, as in the window of an edit.
+    pub(crate) fn split(mut self) -> Self {
+        self.split = true;
+        self
+    }
+
     /// A row that gave up its identity.
     pub(crate) fn overflow(mut self) -> Self {
         self.overflow = true;
@@ -312,7 +326,7 @@ impl Flow {
             records: 1,
             buckets: 1,
             labels_varied: false,
-            trace_split: false,
+            trace_split: self.split,
             ends: Some(Ends { source, dest }),
             services: self.served.map(|served| Arc::new(Services::new(served))),
         }

@@ -15,6 +15,8 @@ pub(super) fn all(settings: &Settings) -> Vec<Box<dyn Rule>> {
     let mut rules: Vec<Box<dyn Rule>> = vec![
         Box::new(policy::no_policy::NoPolicy),
         Box::new(policy::denies::Denies),
+        Box::new(policy::staged::Staged::default()),
+        Box::new(policy::stale_verdict::StaleVerdict),
         Box::new(asymmetry::no_response::NoResponse),
         Box::new(asymmetry::no_ack::NoAck),
         Box::new(asymmetry::never_established::NeverEstablished),

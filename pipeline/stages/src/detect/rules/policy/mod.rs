@@ -2,3 +2,6 @@
 
 pub(super) mod denies;
 pub(super) mod no_policy;
+mod preview;
+pub(super) mod staged;
+pub(super) mod stale_verdict;
