@@ -63,6 +63,8 @@ pub struct ClusterState {
     timeline: Timeline,
     /// Everything before this has been learned.
     moment: EventTime,
+    /// When a policy, a tier, a network set, a service or an ingress changed last.
+    ruled: EventTime,
     coverage: HashMap<Kind, Coverage>,
     objects: Objects,
     policy: State,
@@ -80,6 +82,7 @@ impl ClusterState {
         Self {
             timeline,
             moment: EventTime::MIN,
+            ruled: EventTime::MIN,
             coverage: HashMap::new(),
             objects: Objects::default(),
             policy: State::default(),
@@ -124,6 +127,9 @@ impl ClusterState {
             return;
         }
         let step = Step { at: *at, key, before: before.as_ref(), after: state.as_ref() };
+        if policies::governs(key.kind) || matches!(key.kind, Kind::Service | Kind::Ingress) {
+            self.ruled = *at;
+        }
         match step.after {
             Some(object) => self.policy.set(object),
             None => self.policy.remove(key),
@@ -139,6 +145,12 @@ impl ClusterState {
     /// Everything before this moment is known, and nothing after it.
     pub const fn moment(&self) -> EventTime {
         self.moment
+    }
+
+    /// When a policy, a tier, a network set, a service or an ingress changed last: what was judged by them before is to be
+    /// judged anew.
+    pub const fn ruled(&self) -> EventTime {
+        self.ruled
     }
 
     // === how much is seen ===

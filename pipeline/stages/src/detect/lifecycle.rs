@@ -2,13 +2,15 @@
 //!
 //! A row is published where status, severity or order of magnitude change, not per window.
 
-use catchment_core::{EventTime, FindingId, FindingRow, Mute, Period, Resolution, Severity, Status, Subject};
+use catchment_core::{EventTime, Family, FindingId, FindingRow, Mute, Period, Resolution, Severity, Status, Subject};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::known::{Changed, chain, changed_before};
 use super::rule::{Story, Told};
 use super::sightings::{Sighting, Sightings, Tally};
 use super::view::View;
+use crate::policy::Chain;
 
 /// Without a sign for so long a finding is stale; over for so long it is forgotten.
 const DAY: Period = Period::secs(24 * 3600);
@@ -28,6 +30,8 @@ pub(super) struct Finding {
     folded: bool,
     /// Connections, packets and bytes over all windows.
     totals: [u64; 3],
+    /// What changed shortly before it opened.
+    changed: Vec<Changed>,
     /// When it was over; `None` while it is open.
     over_at: Option<EventTime>,
     /// Of a parent: when its last children opened.
@@ -183,6 +187,7 @@ impl Close<'_> {
             parent,
             folded,
             totals: [0; 3],
+            changed: Vec::new(),
             over_at: None,
             openings: Vec::new(),
             children: Vec::new(),
@@ -248,6 +253,10 @@ impl Close<'_> {
         if !finding.is_published() {
             return;
         }
+        if opens {
+            let edits = changed_before(self.view, &finding.row.subject);
+            finding.changed = edits.into_iter().map(Changed::from).collect();
+        }
         self.tell(finding, &seen);
         self.out.rows.push(finding.row.clone());
     }
@@ -261,7 +270,7 @@ impl Close<'_> {
     }
 
     fn tell(&self, finding: &mut Finding, seen: &Sighting) {
-        let Finding { row, children, child_count, totals, .. } = finding;
+        let Finding { row, children, child_count, totals, changed, .. } = finding;
         let told = Told {
             kind: row.kind,
             subject: &row.subject,
@@ -269,6 +278,7 @@ impl Close<'_> {
             details: &seen.details,
             children,
             child_count: *child_count,
+            changed,
             view: self.view,
         };
         let story = (self.tell)(&told);
@@ -358,6 +368,12 @@ fn impact(totals: &[u64; 3], further: Map<String, Value>) -> String {
     Value::from(impact).to_string()
 }
 
+/// The chain that the policies of the cluster give for the first flow: the wire lists the steps that decide only.
+fn computed(told: &Told<'_>) -> Option<Chain> {
+    let (key, _) = told.tally.sample.first().filter(|_| told.kind.family() == Family::Policy)?;
+    chain(told.view.policed()?, key)
+}
+
 fn evidence(told: &Told<'_>, further: Map<String, Value>) -> String {
     let (view, tally) = (told.view, told.tally);
     let mut evidence = Map::new();
@@ -377,6 +393,12 @@ fn evidence(told: &Told<'_>, further: Map<String, Value>) -> String {
             .map(|(id, subject)| json!({"finding_id": id.to_string(), "subject": subject.to_json()}));
         evidence.insert("children".to_owned(), children.collect());
         evidence.insert("child_count".to_owned(), told.child_count.into());
+    }
+    if !told.changed.is_empty() {
+        evidence.insert("changed_before".to_owned(), json!(told.changed));
+    }
+    if let Some(chain) = computed(told) {
+        evidence.insert("computed".to_owned(), super::story::computed(&chain));
     }
     evidence.extend(told.details.clone());
     evidence.extend(further);

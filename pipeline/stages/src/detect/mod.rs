@@ -17,8 +17,11 @@
 mod config;
 pub mod coverage;
 mod facts;
+mod known;
 mod lifecycle;
 mod memory;
+#[cfg(test)]
+mod objects;
 mod pairs;
 mod parts;
 mod ranges;
@@ -33,7 +36,7 @@ mod view;
 
 use std::sync::Arc;
 
-use catchment_core::{ClosedWindow, Epoch, FindingKind, FindingRow};
+use catchment_core::{ClosedWindow, Epoch, EventTime, FindingKind, FindingRow};
 
 use crate::cluster::ClusterState;
 use crate::enrich::Timeline;
@@ -120,6 +123,8 @@ pub struct Detector {
     rules: Vec<Box<dyn Rule>>,
     directory: Directory,
     state: Option<ClusterState>,
+    /// What the seats were judged by.
+    judged_by: EventTime,
     seats: Seats,
     sightings: Sightings,
     pairs: Table<Pair>,
@@ -139,6 +144,7 @@ impl Detector {
             state: timeline.map(ClusterState::new),
             settings,
             rules,
+            judged_by: EventTime::MIN,
             seats: Seats::default(),
             sightings: Sightings::new(cluster.clone()),
             cluster,
@@ -159,7 +165,8 @@ impl Detector {
         if let Some(state) = &mut state {
             state.advance(window.span.end);
         }
-        let view = View::new(window, &cluster, &settings, state.as_ref());
+        let mut view = View::new(window, &cluster, &settings, state.as_ref());
+        self.judge_anew(&mut view);
         self.sightings.begin(window.span.end);
         self.seats.take(window, &view, &self.rules, &mut self.sightings);
         self.hear(window, &view);
@@ -181,6 +188,16 @@ impl Detector {
         (epoch.findings, epoch.forgotten) = (changes.rows, changes.forgotten);
         self.forget(view.window.end);
         self.state = state.or(self.state.take());
+    }
+
+    /// What was worked out for keys and conversations holds as long as the policies and services of the cluster do.
+    fn judge_anew(&mut self, view: &mut View<'_>) {
+        let ruled = view.state.map_or(EventTime::MIN, ClusterState::ruled);
+        if ruled != self.judged_by {
+            self.judged_by = ruled;
+            self.seats = Seats::default();
+            view.judged_anew = true;
+        }
     }
 
     /// Goes through the conversations of a window.
@@ -213,7 +230,7 @@ impl Detector {
         }
     }
 
-    fn forget(&mut self, now: catchment_core::EventTime) {
+    fn forget(&mut self, now: EventTime) {
         self.windows += 1;
         if self.windows.is_multiple_of(FORGET_EVERY) {
             self.pairs.age(now);

@@ -4,6 +4,7 @@ use catchment_core::{Confidence, FindingId, FindingKind, Severity, Subject};
 use serde_json::{Map, Value};
 
 use super::facts::{Facts, Signs, Talk};
+use super::known::Changed;
 use super::sightings::{Sightings, Tally};
 use super::view::View;
 
@@ -130,6 +131,8 @@ pub(crate) struct Told<'a> {
     /// Findings that folded into this one, and how many there were in all.
     pub(crate) children: &'a [(FindingId, Subject)],
     pub(crate) child_count: u64,
+    /// What changed shortly before it opened.
+    pub(crate) changed: &'a [Changed],
     pub(crate) view: &'a View<'a>,
 }
 
@@ -155,6 +158,12 @@ impl Told<'_> {
             (Some(one), None) | (None, Some(one)) => one.to_owned(),
             (None, None) => String::new(),
         }
+    }
+
+    /// The newest edit of a policy shortly before it opened, in a sentence; empty if there is none.
+    pub(crate) fn blamed_edit(&self) -> String {
+        let edit = self.changed.iter().find(|changed| changed.is_policy);
+        edit.map(|edit| format!("Shortly before, {edit}. ")).unwrap_or_default()
     }
 
     /// `port/protocol` of a pair.

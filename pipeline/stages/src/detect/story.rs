@@ -4,6 +4,9 @@ use catchment_core::{Counters, KeyRecord, PolicyHit, Trace};
 use catchment_schemas::goldmane::names;
 use serde_json::{Value, json};
 
+use crate::policy::{Chain, Decision, PolicyStep, RuleMiss, Unmet};
+use crate::selector::Term;
+
 /// A flow as evidence: who, where, what the trace on the wire says, what was counted.
 pub(super) fn flow(key: &KeyRecord, counters: &Counters) -> Value {
     let of = &key.key;
@@ -64,6 +67,64 @@ pub(crate) fn chain(hits: &[PolicyHit]) -> String {
 /// The policy that decided, for people.
 pub(crate) fn deciding_policy(trace: &Trace) -> String {
     trace.enforced_policy().unwrap_or_else(|| "no policy".to_owned())
+}
+
+/// Steps of a computed chain that evidence lists.
+const STEPS: usize = 20;
+
+/// A computed chain as evidence: the verdict, what settles it, and what each policy on the way says.
+pub(super) fn computed(chain: &Chain) -> Value {
+    let steps = chain.tiers.iter().filter(|tier| tier.reached).flat_map(|tier| {
+        let asked = tier.policies.iter().filter(|policy| policy.reached || policy.staged.is_some());
+        asked.map(|policy| step(&tier.tier, policy))
+    });
+    json!({
+        "verdict": chain.verdict,
+        "decided_by": decision(&chain.decided_by),
+        "steps": steps.take(STEPS).collect::<Vec<_>>(),
+    })
+}
+
+fn step(tier: &str, policy: &PolicyStep) -> String {
+    let staged = if policy.staged.is_some() { "staged " } else { "" };
+    let what = match &policy.matched {
+        Some(rule) => format!("{} matches: {:?}", rule.origin, rule.action),
+        None => match policy.near.first() {
+            Some(near) => format!("no rule matches; {}", missed(near)),
+            None if policy.unknown.is_empty() => "no rule matches".to_owned(),
+            None => "no rule matches for sure: some depend on what flows do not show".to_owned(),
+        },
+    };
+    format!("tier {tier}: {staged}{} selects it, {what}", policy.policy)
+}
+
+/// What settles a side, for people.
+pub(crate) fn decision(decision: &Decision) -> String {
+    match decision {
+        Decision::Rule(rule) => format!("{rule}: {:?}", rule.action),
+        Decision::EndOfTier { tier, trigger } => format!("end of tier {tier} after {trigger}"),
+        Decision::Profile { name } => format!("profile {name}"),
+        Decision::NoProfile => "no profile".to_owned(),
+        Decision::UnknownProfile => "a profile that is not known".to_owned(),
+        Decision::NotGoverned => "nothing: policies do not govern it".to_owned(),
+    }
+}
+
+/// The one condition by which a rule missed.
+pub(crate) fn missed(near: &RuleMiss) -> String {
+    let Unmet { field, wanted, found, terms } = &near.unmet;
+    let terms: Vec<_> = terms.iter().map(term).collect();
+    let terms = if terms.is_empty() { String::new() } else { format!(": {}", terms.join(", ")) };
+    format!("{} misses by {field} alone, which asks for {wanted} and finds {found}{terms}", near.rule.origin)
+}
+
+/// The term by which a selector missed, with the label that was probably meant.
+pub(crate) fn term(term: &Term) -> String {
+    let found = term.found.as_ref().map_or_else(|| "no such label".to_owned(), |found| format!("{}={found}", term.key));
+    match &term.resembles {
+        Some(meant) if *meant != found => format!("{} against {found} (the label may be {meant})", term.term),
+        _ => format!("{} against {found}", term.term),
+    }
 }
 
 /// A number with its noun, such as `1 connection`, `20 connections`.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use catchment_core::knowledge::{Change, Object};
+use catchment_core::knowledge::{Change, Coverage, Kind, Object, Sight};
 use catchment_core::{
     Counters, Endpoint, Ends, EpochId, EventTime, FindingRow, Floor, FlowKey, FlowRow, Identity, IdentityState,
     KeyRecord, Labels, LogId, LogPosition, PolicyHit, PolicyRef, Served, Service, Services, Span, StreamId, Trace, Who,
@@ -63,6 +63,13 @@ impl Scene {
         }));
         self.timeline = Timeline::complete(changes);
         self.detector = Detector::new(self.settings.clone(), "test", Some(self.timeline.clone()));
+    }
+
+    /// Of a kind not all objects can be seen, as where an API server hides those of tiers that may not be read.
+    pub(crate) fn hides(&mut self, kind: Kind) {
+        let mut sights = self.timeline.sights_between(EventTime::MIN, EventTime::MAX);
+        sights.push(Sight { at: EventTime::MIN, kind, coverage: Coverage::Partial { why: "not permitted".into() } });
+        self.timeline.restore_sights(sights);
     }
 
     /// The next window; returns what it changes.

@@ -20,6 +20,8 @@ pub(crate) struct View<'a> {
     pub(crate) settings: &'a Settings,
     /// The cluster at the window's end; `None` where nobody looks at it.
     pub(crate) state: Option<&'a ClusterState>,
+    /// Policies or services are others than those the window before was judged by.
+    pub(crate) judged_anew: bool,
 }
 
 impl<'a> View<'a> {
@@ -38,6 +40,7 @@ impl<'a> View<'a> {
             cluster,
             settings,
             state,
+            judged_anew: false,
         }
     }
 

@@ -29,6 +29,17 @@ pub enum PolicyKind {
 }
 
 impl PolicyKind {
+    /// All kinds.
+    pub const ALL: &[Self] = &[
+        Self::CalicoNetworkPolicy,
+        Self::GlobalNetworkPolicy,
+        Self::StagedNetworkPolicy,
+        Self::StagedGlobalNetworkPolicy,
+        Self::StagedKubernetesNetworkPolicy,
+        Self::NetworkPolicy,
+        Self::ClusterNetworkPolicy,
+    ];
+
     /// Whether policies of this kind are evaluated and not enforced.
     pub fn staged(self) -> bool {
         self.enforced() != self

@@ -12,6 +12,7 @@
 //! The rules are Calico's: how a policy is narrowed to its namespace, how labels of namespaces and service accounts are
 //! inherited, in which order policies stand and what happens at the end of a tier.
 
+mod breadth;
 mod compile;
 mod endpoint;
 mod endpoint_index;
@@ -29,6 +30,7 @@ mod tests;
 mod traffic;
 mod walk;
 
+pub use breadth::{Breadth, Peer};
 pub use compile::{Compiled, Direction, HostStage, PolicyId, PolicyKind};
 pub use endpoint::{Endpoint, EndpointKind, Workload};
 pub use endpoint_index::EndpointIndex;

@@ -79,17 +79,17 @@ pub(super) struct CompiledRule {
     pub(super) origin: String,
     /// What could not be read; such a rule is never judged.
     pub(super) problem: Option<String>,
-    rule: Rule,
-    source: Entity,
-    destination: Entity,
+    pub(super) rule: Rule,
+    pub(super) source: Entity,
+    pub(super) destination: Entity,
 }
 
 /// One end of a rule, parsed.
 #[derive(Clone, Debug, Default)]
-struct Entity {
+pub(super) struct Entity {
     nets: Vec<IpNet>,
     not_nets: Vec<IpNet>,
-    selector: Option<Selector>,
+    pub(super) selector: Option<Selector>,
     /// Only where there is no selector; else it is part of that.
     not_selector: Option<Selector>,
     /// Namespace and name.

@@ -16,6 +16,7 @@ pub(super) fn all(settings: &Settings) -> Vec<Box<dyn Rule>> {
         Box::new(policy::no_policy::NoPolicy),
         Box::new(policy::denies::Denies),
         Box::new(policy::staged::Staged::default()),
+        Box::new(policy::broad_allow::BroadAllow),
         Box::new(policy::stale_verdict::StaleVerdict),
         Box::new(asymmetry::no_response::NoResponse),
         Box::new(asymmetry::no_ack::NoAck),

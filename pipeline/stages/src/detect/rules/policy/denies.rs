@@ -4,13 +4,15 @@
 //! pair that the same reporter allowed within a day is a regression; a window in which a policy is edited reports both
 //! traces with full counters and is left out of that.
 
+use catchment_core::knowledge::policy;
 use catchment_core::{FindingKind, Period, Resolution, Severity, Subject, VerdictReason};
 use catchment_schemas::goldmane::{Action, Reporter, names};
 
 use crate::detect::facts::{Facts, Signs, Talk, has_packets};
+use crate::detect::known::chain as chain_of;
 use crate::detect::rule::{Case, Rule, Story, Told};
 use crate::detect::sightings::Sightings;
-use crate::detect::story::{chain, count, deciding_policy};
+use crate::detect::story::{chain, count, deciding_policy, missed};
 
 /// A pair that was allowed within this time should be allowed now.
 const RECENT: Period = Period::secs(24 * 3600);
@@ -75,15 +77,20 @@ impl Rule for Denies {
         };
         let trace = told.tally.sample.first().map(|(key, _)| chain(&key.key.trace.enforced)).unwrap_or_default();
         let regressed = told.details.contains_key("allowed_until");
+        let nearest = nearest(told);
         let mut story = Story {
             title: format!("{source} is denied {dest} on {port} by {policy}"),
             explanation: format!(
-                "{source} tried {dest} on {port} and {how}, at the {}'s side{}. The trace: {trace}. {} in the window.",
+                "{source} tried {dest} on {port} and {how}, at the {}'s side{}. {}{}The trace: {trace}. {} in the window.",
                 if told.member("reporter") == "Src" { "source" } else { "destination" },
                 if regressed { "; the same pair was allowed within the last day" } else { "" },
+                told.blamed_edit(),
+                nearest.as_ref().map(|near| format!("The rule that came nearest: {near}. ")).unwrap_or_default(),
                 count(told.tally.packets, "packet"),
             ),
-            remediation: if by_rule {
+            remediation: if let Some(near) = &nearest {
+                format!("If it should be allowed, mend the rule of {policy} that came nearest, or the label: {near}.")
+            } else if by_rule {
                 format!("If it should be allowed, put an allow rule for {source} before the deny rule of {policy}.")
             } else {
                 format!("If it should be allowed, add a rule for {source} on {port} to {policy}.")
@@ -92,8 +99,24 @@ impl Rule for Denies {
             ..Story::default()
         };
         story.evidence.insert("regression".to_owned(), regressed.into());
+        if let Some(near) = nearest {
+            story.evidence.insert("nearest_rule".to_owned(), near.into());
+        }
         story
     }
+}
+
+/// The rule that would have allowed it but for one condition, and that condition; for what no rule decided.
+fn nearest(told: &Told<'_>) -> Option<String> {
+    if told.kind != FindingKind::ImplicitDeny {
+        return None;
+    }
+    let (key, _) = told.tally.sample.first()?;
+    let chain = chain_of(told.view.policed()?, key)?;
+    let asked = chain.tiers.iter().filter(|tier| tier.reached).flat_map(|tier| &tier.policies);
+    let near = asked.filter(|policy| policy.staged.is_none()).flat_map(|policy| &policy.near);
+    let mut allowing = near.filter(|near| near.rule.action == policy::Action::Allow);
+    allowing.next().map(|near| format!("{}, {}", near.rule.policy, missed(near)))
 }
 
 fn folded(told: &Told<'_>, policy: &str) -> Story {
@@ -101,7 +124,8 @@ fn folded(told: &Told<'_>, policy: &str) -> Story {
         title: format!("{policy} denies {}", count(told.child_count, "pair")),
         explanation: format!(
             "More pairs than one would tell one by one were denied by {policy} within five minutes; the first of them \
-             stand in the evidence. One cause is likely: an edit of the policy, of labels, or somebody who scans."
+             stand in the evidence. {}One cause is likely: an edit of the policy, of labels, or somebody who scans.",
+            told.blamed_edit(),
         ),
         remediation: format!("Look at the last edit of {policy} and at what the denied pairs have in common."),
         verify: format!("catchment findings list --kind {} -o wide", told.kind),
@@ -143,8 +167,12 @@ fn end(talk: &Talk<'_>, reporter: Reporter, out: &mut Sightings) {
 
 #[cfg(test)]
 mod tests {
+    use catchment_core::knowledge::Kind;
     use catchment_core::{FindingKind, Severity, Status};
+    use serde_json::json;
 
+    use crate::detect::Settings;
+    use crate::detect::objects::{edited, pod, policy};
     use crate::detect::testing::{Scene, deny_rule, end_of_tier, flow, rule};
 
     fn denied() -> crate::detect::testing::Flow {
@@ -199,5 +227,45 @@ mod tests {
         assert_eq!((alone.len(), folded.len()), (5, 1));
         assert!(folded[0].evidence.contains("\"child_count\":15"), "{}", folded[0].evidence);
         assert_eq!(folded[0].related.len(), 15);
+    }
+
+    fn cluster() -> Vec<(i64, serde_json::Value)> {
+        let allow = |app: &str| {
+            json!({"selector": "app == 'db'", "types": ["Ingress"], "ingress": [{"action": "Allow", "protocol": "TCP",
+                "source": {"selector": format!("app == '{app}'")}, "destination": {"ports": [5432]}}]})
+        };
+        vec![
+            (-60, pod("shop/web", json!({"app": "web"}))),
+            (-60, pod("shop/db", json!({"app": "db"}))),
+            (-60, policy("shop/db", allow("web"))),
+            (1, edited(policy("shop/db", allow("Web")), "kubectl-edit", "2026-01-01T00:01:00Z")),
+        ]
+    }
+
+    #[test]
+    fn the_nearest_rule_the_term_it_missed_and_the_edit_before_are_named() {
+        let allowed = || flow("shop/web", "shop/db:5432").dst().trace([rule("shop/db", "default", 0)]);
+        let mut scene = Scene::with_cluster(Settings::default(), cluster());
+        scene.window([allowed()]);
+        scene.window([allowed(), denied()]);
+        let worse = scene.window([denied()]);
+        let row = worse.iter().find(|row| row.kind == FindingKind::ImplicitDeny).expect("told");
+        assert_eq!(row.severity, Severity::High);
+        let evidence: serde_json::Value = serde_json::from_str(&row.evidence).expect("evidence is JSON");
+        let near = evidence["nearest_rule"].as_str().expect("a rule came near");
+        assert!(near.contains("shop/db, ingress[0] misses by source.selector alone"), "{near}");
+        assert!(near.contains("the label may be app=web") || near.contains("app=web"), "{near}");
+        assert_eq!(evidence["changed_before"][0]["editor"], "kubectl-edit");
+        assert!(row.explanation.contains("was changed at 2026-01-01T00:01:00"), "{}", row.explanation);
+        assert_eq!(evidence["computed"]["verdict"], "deny");
+        assert!(evidence["computed"]["steps"][0].as_str().expect("a step").contains("ingress[0]"));
+    }
+
+    #[test]
+    fn policies_of_tiers_that_may_not_be_read_leave_no_computed_chain() {
+        let mut scene = Scene::with_cluster(Settings::default(), cluster());
+        scene.hides(Kind::GlobalNetworkPolicy);
+        let told = scene.window([denied()]);
+        assert!(!told[0].evidence.contains("computed") && !told[0].evidence.contains("nearest_rule"));
     }
 }

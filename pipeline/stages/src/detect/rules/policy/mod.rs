@@ -1,5 +1,6 @@
 //! Policy misconfiguration.
 
+pub(super) mod broad_allow;
 pub(super) mod denies;
 pub(super) mod no_policy;
 mod preview;
