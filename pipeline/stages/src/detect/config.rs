@@ -358,6 +358,8 @@ mod rfc3339 {
     use catchment_core::EventTime;
     use serde::{Deserialize, Deserializer, Serializer};
 
+    // Serde hands over a reference, whatever the size.
+    #[allow(clippy::trivially_copy_pass_by_ref)]
     pub(super) fn serialize<S: Serializer>(time: &EventTime, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&time.to_rfc3339())
     }

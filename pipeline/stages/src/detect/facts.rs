@@ -81,7 +81,7 @@ impl<'a> End<'a> {
     }
 }
 
-/// The workload behind the name a collector gives pods: without the star and the hash of a ReplicaSet before it.
+/// The workload behind the name a collector gives pods: without the star and the hash of a replica set before it.
 pub(crate) fn workload_of(raw: &str) -> &str {
     let Some(prefix) = raw.strip_suffix('*') else { return raw };
     let prefix = prefix.strip_suffix('-').unwrap_or(prefix);

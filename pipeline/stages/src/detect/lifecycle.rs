@@ -112,21 +112,21 @@ impl Close<'_> {
         let seen = sightings.take(number);
         let known = sightings.slot(number).finding.as_ref();
         match (seen.holds, known.map(|finding| finding.is_open()), seen.over) {
-            (true, Some(true), _) => self.go_on(sightings, number, seen),
-            (true, ..) => self.open(sightings, number, seen),
+            (true, Some(true), _) => self.go_on(sightings, number, &seen),
+            (true, ..) => self.open(sightings, number, &seen),
             (false, Some(true), Some(why)) => self.end(sightings, number, Status::Resolved, why),
             _ => {}
         }
     }
 
-    fn open(&mut self, sightings: &mut Sightings, number: u32, seen: Sighting) {
+    fn open(&mut self, sightings: &mut Sightings, number: u32, seen: &Sighting) {
         if self.open >= self.view.settings.max_findings as usize {
             self.out.refused += 1;
             return;
         }
         self.open += 1;
         let parent = sightings.slot(number).parent;
-        let folded = parent.is_some_and(|parent| self.fold(sightings, parent, number, &seen));
+        let folded = parent.is_some_and(|parent| self.fold(sightings, parent, number, seen));
         let parent = parent.map(|parent| sightings.slot(parent).subject.clone());
         let slot = sightings.slot_mut(number);
         let finding = match slot.finding.take() {
@@ -222,18 +222,18 @@ impl Close<'_> {
         folds
     }
 
-    fn go_on(&mut self, sightings: &mut Sightings, number: u32, seen: Sighting) {
+    fn go_on(&mut self, sightings: &mut Sightings, number: u32, seen: &Sighting) {
         let slot = sightings.slot(number);
         if slot.finding.as_ref().is_some_and(|finding| finding.folded)
             && let Some(parent) = slot.parent
         {
-            hold_parent(sightings, parent, &seen);
+            hold_parent(sightings, parent, seen);
         }
         self.take_in(sightings, number, seen, false);
     }
 
     /// Adds what a window showed, and publishes the finding if that is worth a row.
-    fn take_in(&mut self, sightings: &mut Sightings, number: u32, seen: Sighting, opens: bool) {
+    fn take_in(&mut self, sightings: &mut Sightings, number: u32, seen: &Sighting, opens: bool) {
         let slot = sightings.slot_mut(number);
         let owner = slot.owner.clone();
         let finding = slot.finding.as_mut().expect("who is taken in has a finding");
@@ -257,7 +257,7 @@ impl Close<'_> {
             let edits = changed_before(self.view, &finding.row.subject);
             finding.changed = edits.into_iter().map(Changed::from).collect();
         }
-        self.tell(finding, &seen);
+        self.tell(finding, seen);
         self.out.rows.push(finding.row.clone());
     }
 

@@ -119,7 +119,6 @@ pub struct Effort {
 /// Looks for trouble in the windows of one stream, in the order they close.
 pub struct Detector {
     settings: Arc<Settings>,
-    cluster: Arc<str>,
     rules: Vec<Box<dyn Rule>>,
     directory: Directory,
     state: Option<ClusterState>,
@@ -138,7 +137,6 @@ impl Detector {
     /// Remembers nothing yet. `timeline` is what rows are enriched with, if they are.
     pub fn new(settings: Arc<Settings>, cluster: &str, timeline: Option<Timeline>) -> Self {
         let rules = rules::all(&settings);
-        let cluster: Arc<str> = cluster.into();
         Self {
             directory: Directory::of(&rules),
             state: timeline.map(ClusterState::new),
@@ -146,8 +144,7 @@ impl Detector {
             rules,
             judged_by: EventTime::MIN,
             seats: Seats::default(),
-            sightings: Sightings::new(cluster.clone()),
-            cluster,
+            sightings: Sightings::new(cluster.into()),
             pairs: Table::default(),
             peers: Table::default(),
             open: 0,
@@ -159,13 +156,13 @@ impl Detector {
     /// Looks at the window of an epoch, if it has one, and adds what has become of findings.
     pub fn observe(&mut self, epoch: &mut Epoch) {
         let Some(window) = &epoch.window else { return };
-        let (settings, cluster) = (self.settings.clone(), self.cluster.clone());
+        let settings = self.settings.clone();
         // Who stands nowhere was not looked up, and so the cluster is not known for this window either.
         let mut state = self.state.take_if(|_| window.identity.is_some());
         if let Some(state) = &mut state {
             state.advance(window.span.end);
         }
-        let mut view = View::new(window, &cluster, &settings, state.as_ref());
+        let mut view = View::new(window, &settings, state.as_ref());
         self.judge_anew(&mut view);
         self.sightings.begin(window.span.end);
         self.seats.take(window, &view, &self.rules, &mut self.sightings);

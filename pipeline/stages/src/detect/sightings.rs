@@ -232,16 +232,11 @@ impl Sightings {
 
     fn insert(&mut self, slot: Slot) -> u32 {
         let id = slot.id;
-        let number = match self.free.pop() {
-            Some(number) => {
-                self.slots[number as usize] = Some(slot);
-                number
-            }
-            None => {
-                self.slots.push(Some(slot));
-                self.slots.len() as u32 - 1
-            }
-        };
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() as u32 - 1
+        });
+        self.slots[number as usize] = Some(slot);
         self.index.insert(id, number);
         number
     }

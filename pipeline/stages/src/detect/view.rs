@@ -16,7 +16,6 @@ pub(crate) struct View<'a> {
     pub(crate) identity: Option<IdentityState>,
     /// Its conversations, in canonical order: for rules that look at all of them where something is wrong.
     pub(crate) talks: &'a [Conversation],
-    pub(crate) cluster: &'a str,
     pub(crate) settings: &'a Settings,
     /// The cluster at the window's end; `None` where nobody looks at it.
     pub(crate) state: Option<&'a ClusterState>,
@@ -25,19 +24,13 @@ pub(crate) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(
-        window: &'a ClosedWindow,
-        cluster: &'a str,
-        settings: &'a Settings,
-        state: Option<&'a ClusterState>,
-    ) -> Self {
+    pub(super) fn new(window: &'a ClosedWindow, settings: &'a Settings, state: Option<&'a ClusterState>) -> Self {
         Self {
             window: window.span,
             coverage: window.coverage,
             identity: window.identity,
             flows: &window.flows,
             talks: &window.conversations,
-            cluster,
             settings,
             state,
             judged_anew: false,
