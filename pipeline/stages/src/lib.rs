@@ -1,5 +1,6 @@
 //! Decode, normalize, window, conversations: from entries of the log to epochs. Beside that line, [`selector`] and
-//! [`policy`] say what the policies of a cluster mean, and [`cluster`] what was known of it at a moment.
+//! [`policy`] say what the policies of a cluster mean, [`cluster`] what was known of it at a moment, and [`setup`] proposes
+//! what makes findings surer.
 //!
 //! Everything here is pure, synchronous and deterministic: no clock, no IO, no task. [`Folder`]
 //! reads the log in order and decides what closes when; [`Shard`]s do the work per record, each with
@@ -25,6 +26,7 @@ mod normalize;
 pub mod policy;
 mod record;
 pub mod selector;
+pub mod setup;
 mod shard;
 mod window;
 

@@ -24,7 +24,7 @@ mod memory;
 mod objects;
 mod pairs;
 mod parts;
-mod ranges;
+pub(crate) mod ranges;
 mod rule;
 mod rules;
 mod seats;

@@ -4,7 +4,7 @@
 //! contains them. A set that contains half the internet says nothing: it has to be narrow, and no other set may name the
 //! address more closely. Name and time services share these addresses at other ports and are left out by the ports.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use catchment_core::{Confidence, FindingKind, Severity, Subject};
 use catchment_schemas::goldmane::Action;
@@ -12,28 +12,10 @@ use ipnet::IpNet;
 
 use crate::detect::config::Settings;
 use crate::detect::facts::Facts;
+use crate::detect::ranges::{CREDENTIALS, HTTP, METADATA};
 use crate::detect::rule::{Case, Rule, Story, Told};
 use crate::detect::story::count;
 use crate::policy::AddressSet;
-
-const HTTP: &[i64] = &[80];
-const METADATA: [(IpAddr, &[i64]); 5] = [
-    (v4(169, 254, 169, 254), HTTP),
-    (ec2(0x254), HTTP),
-    (v4(100, 100, 100, 200), HTTP),
-    (v4(192, 0, 0, 192), HTTP),
-    (v4(168, 63, 129, 16), &[80, 32_526]),
-];
-const CREDENTIALS: [IpAddr; 3] = [v4(169, 254, 170, 2), v4(169, 254, 170, 23), ec2(0x23)];
-
-const fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(a, b, c, d))
-}
-
-/// `fd00:ec2::x`.
-const fn ec2(last: u16) -> IpAddr {
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, last))
-}
 
 pub(crate) struct CloudAddresses {
     metadata: Vec<(IpAddr, &'static [i64])>,
