@@ -27,6 +27,7 @@ mod ledger;
 mod objects;
 mod offline;
 mod options;
+mod ordinary;
 mod policy;
 mod query;
 mod ring;

@@ -159,9 +159,11 @@ pub async fn serve(options: Options) -> Result<Running> {
 }
 
 fn with_history(options: &Options) -> Result<Cluster> {
-    let (shape, script) = (options.shape()?, scenarios::script(options)?);
+    let shape = options.shape()?;
+    let world = shape.world();
+    let script = scenarios::script(options, &shape, &world)?;
     if let Some(folder) = &options.knowledge {
-        Known::of(&shape.world(), &script, options.first(), options.known_until()).write(folder)?;
+        Known::of(&world, &script, options.first(), options.known_until()).write(folder)?;
     }
     if let Some(file) = &options.plants_truth {
         script.write_plants(file)?;

@@ -64,19 +64,20 @@ impl Habits {
     /// So far a clock is ahead.
     const AHEAD_SECS: i64 = 9;
 
-    /// Whether a node, counted from the last one, says nothing at `secs`.
-    fn is_away(self, from_last: usize, secs: i64) -> bool {
-        let is_restarting = secs.rem_euclid(Self::RESTART_SECS) < Self::AWAY_SECS;
-        match from_last {
-            0 => self.is_silent,
-            1 => self.restarts && is_restarting,
-            _ => false,
-        }
+    /// Whether `node` of `nodes` never reports.
+    pub(crate) const fn is_never_heard(self, node: usize, nodes: usize) -> bool {
+        self.is_silent && node > 0 && node + 1 == nodes
     }
 
-    /// How far the clock of a node, counted from the last one, is ahead.
-    fn ahead(self, from_last: usize) -> i64 {
-        if self.is_fast && from_last == 2 { Self::AHEAD_SECS } else { 0 }
+    /// Whether `node` of `nodes` says nothing at `secs`.
+    const fn is_away(self, node: usize, nodes: usize, secs: i64) -> bool {
+        let is_restarting = secs.rem_euclid(Self::RESTART_SECS) >= Self::RESTART_SECS - Self::AWAY_SECS;
+        self.is_never_heard(node, nodes) || self.restarts && is_restarting && node > 0 && node + 2 == nodes
+    }
+
+    /// How far the clock of `node` of `nodes` is ahead.
+    const fn ahead(self, node: usize, nodes: usize) -> i64 {
+        if self.is_fast && node > 0 && node + 3 == nodes { Self::AHEAD_SECS } else { 0 }
     }
 }
 
@@ -228,8 +229,8 @@ impl Traffic {
     }
 
     fn reports(&mut self, ring: &mut Ring, node: usize, from: i64, at: i64) -> Vec<Report> {
-        let (habits, from_last) = (self.shape.habits, self.nodes.len() - 1 - node);
-        if from_last < self.nodes.len() - 1 && habits.is_away(from_last, at.div_euclid(SECOND)) {
+        let (habits, nodes) = (self.shape.habits, self.nodes.len());
+        if habits.is_away(node, nodes, at.div_euclid(SECOND)) {
             return Vec::new();
         }
         let sites = mem::take(&mut self.world.sites[node]);
@@ -242,7 +243,7 @@ impl Traffic {
             report_lines(lines, ring, (from, at), &mut reports);
         }
         for report in &mut reports {
-            report.start += habits.ahead(from_last);
+            report.start += habits.ahead(node, nodes);
         }
         reports
     }

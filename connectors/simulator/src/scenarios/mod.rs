@@ -51,9 +51,10 @@ use self::config::{BOUNDARIES, EXPECTED_ACCOUNTS, ISOLATED_NAMESPACES};
 use self::scene::Scene;
 use crate::dice::Dice;
 use crate::options::Options;
+use crate::ordinary;
 use crate::script::Script;
 use crate::traffic::Shape;
-use crate::world::drawn;
+use crate::world::{World, drawn};
 
 /// Trouble that can be planted, or a habit of clusters that a detector has to bear with.
 pub struct Scenario {
@@ -159,10 +160,11 @@ const GAP_SECS: i64 = 300;
 /// A plant that ends lasts at least this long, and at most twice.
 const LAST_SECS: i64 = 1200;
 
-/// What the scenarios of `options` add to a cluster.
-pub(crate) fn script(options: &Options) -> Result<Script> {
+/// What the scenarios of `options` add to a cluster, and all there is to be found in it.
+pub(crate) fn script(options: &Options, shape: &Shape, world: &World) -> Result<Script> {
     let nodes = options.nodes.max(1) as usize;
-    let mut script = Script { lines: vec![Vec::new(); nodes], ..Script::default() };
+    let plants = ordinary::plants(world, shape.habits, options.first());
+    let mut script = Script { lines: vec![Vec::new(); nodes], plants, ..Script::default() };
     for scenario in options.chosen()? {
         let plants = if scenario.kind.is_empty() { 1 } else { options.plants };
         for number in 0..plants {
