@@ -1,10 +1,17 @@
 //! The command line.
 
+mod findings;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use catchment_core::{EventTime, Period};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::findings::{
+    ExplainArgs, FilterArgs, FindingsCommand, FindingsOutput, GetArgs, ListArgs, MuteArgs, Order, OriginArgs,
+    StatusArg, WatchArgs, WatchOutput,
+};
 
 /// Streaming flow-log pipeline for Kubernetes.
 #[derive(Parser)]
@@ -28,6 +35,9 @@ pub(crate) enum Command {
     Selector(SelectorArgs),
     /// Explain by the policies of a cluster why one end may talk to another, or why not
     Why(WhyArgs),
+    /// What trouble was found: list it, explain it, watch it, mute it
+    #[command(subcommand)]
+    Findings(FindingsCommand),
     /// Print what the datasets look like
     Schema(SchemaArgs),
     /// Print the effective configuration, or the schema of the file
@@ -258,6 +268,11 @@ pub(crate) struct GoldmaneArgs {
     /// Where to write what was planted, and when
     #[arg(long, value_name = "FILE", requires = "scenarios")]
     pub(crate) plants_truth: Option<PathBuf>,
+}
+
+/// The clock of this machine.
+pub(crate) fn now() -> EventTime {
+    std::time::SystemTime::now().into()
 }
 
 fn parse_time(text: &str) -> Result<EventTime, String> {

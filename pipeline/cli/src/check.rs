@@ -1,5 +1,7 @@
 //! `catchment check`: validate, connect to everything, say what was found. Starts nothing.
 
+mod findings;
+
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -15,6 +17,9 @@ pub(crate) fn check(path: &Path) -> Result<()> {
     crate::start_log(&LogConfig { level: "warn".to_owned(), ..LogConfig::default() })?;
     let config = Config::load(path)?;
     crate::emit(&format!("configuration {}: ok\n", path.display()))?;
+    for warning in findings::warnings(&config, crate::args::now()) {
+        crate::emit(&format!("warning: {warning}\n"))?;
+    }
     let failures = crate::tokio_runtime()?.block_on(connect(&config))?;
     match failures {
         0 => Ok(()),

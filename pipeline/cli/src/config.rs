@@ -206,10 +206,11 @@ impl Config {
         }
         let enrich = members.remove("enrich").unwrap_or_else(|| Value::Object(Map::new()));
         let enrich = typed(text, &["enrich"], enrich)?;
+        let findings = findings(text, members.remove("findings"))?;
         let sources = named(text, "sources", members.remove("sources"))?;
         let sinks = named(text, "sinks", members.remove("sinks"))?;
         let mut config: Self = typed(text, &[], Value::Object(members))?;
-        (config.enrich, config.sources, config.sinks) = (enrich, sources, sinks);
+        (config.enrich, config.findings, config.sources, config.sinks) = (enrich, findings, sources, sinks);
         config.validate(text)?;
         Ok(config)
     }
@@ -242,6 +243,19 @@ impl Config {
         let kubernetes = self.enrich.kubernetes.as_ref().map_or(Ok(()), catchment_kubernetes::Config::validate);
         kubernetes.map_err(|e| place::refuse(text, &["enrich", "kubernetes"], None, &e.message))
     }
+}
+
+/// The section that is written by hand most, and longest: its mistakes are told with line and column.
+fn findings(text: &str, value: Option<Value>) -> Result<detect::Settings> {
+    #[derive(Deserialize)]
+    struct Only {
+        findings: detect::Settings,
+    }
+    let value = value.filter(|value| !value.is_null()).unwrap_or_else(|| Value::Object(Map::new()));
+    serde_json::from_value(value).map_err(|e| match serde_saphyr::from_str::<Only>(text) {
+        Err(read) => place::of_read_error(text, &["findings"], &e.to_string(), &read),
+        Ok(_) => place::of_value_error(text, &["findings"], &e.to_string()),
+    })
 }
 
 /// The entries of a map of connectors, each read for itself so that an error knows its place.

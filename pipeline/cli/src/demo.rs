@@ -1,5 +1,6 @@
 //! `catchment demo`: the main job end to end over a simulated cluster, judged by the truth.
 
+mod found;
 mod screen;
 mod summary;
 mod talked;

@@ -4,7 +4,9 @@ mod args;
 mod check;
 mod config;
 mod demo;
+mod findings;
 mod knowledge;
+mod nearest;
 mod run;
 mod schema;
 mod selector;
@@ -46,6 +48,7 @@ fn command(command: Command) -> Result<ExitCode> {
         Command::Check(args) => check::check(&args.config),
         Command::Why(args) => return why::why(&args),
         Command::Selector(args) => selector::selector(&args),
+        Command::Findings(command) => return findings::findings(&command),
         Command::Schema(args) => schema::schema(&args),
         Command::Config(ConfigCommand::Print(args)) => emit(&Config::load(&args.config)?.print()),
         Command::Config(ConfigCommand::Schema) => emit(&pretty(&Config::schema())),
@@ -60,6 +63,13 @@ fn emit(text: &str) -> Result<()> {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(output_failed(e)),
         _ => Ok(()),
     }
+}
+
+/// Writes to standard output at once; that its reader has gone away is for the caller to know.
+fn print_line(text: &str) -> Result<()> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(output_failed)
 }
 
 const OUTPUT_FAILED: &str = "cannot write to standard output";

@@ -2,6 +2,8 @@
 
 use catchment_core::Error;
 
+use crate::nearest;
+
 /// An error of the YAML itself; it knows its place.
 pub(super) fn of_yaml_error(error: &serde_saphyr::Error) -> Error {
     let line = error.location().map(|location| location.line());
@@ -11,16 +13,24 @@ pub(super) fn of_yaml_error(error: &serde_saphyr::Error) -> Error {
 /// An error of the value at `path`. The first name it quotes is the one that is wrong, the others
 /// are those it could have been.
 pub(super) fn of_value_error(text: &str, path: &[&str], message: &str) -> Error {
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let wrong = quoted.next();
-    let nearest = wrong.filter(|_| message.starts_with("unknown")).and_then(|wrong| nearest(wrong, quoted));
-    let message = match nearest {
-        Some(nearest) => format!("{message}; did you mean `{nearest}`?"),
-        None => message.to_owned(),
-    };
-    let wrong = wrong.or_else(|| message.split('"').nth(1));
-    let message = if path.is_empty() { message.clone() } else { format!("{}: {message}", path.join(".")) };
-    refuse(text, path, wrong, &message)
+    let wrong = message.split('`').nth(1).or_else(|| message.split('"').nth(1));
+    refuse(text, path, wrong, &told(path, message))
+}
+
+/// An error of the value at `path` that reading the text alone comes upon too, which knows line and column.
+pub(super) fn of_read_error(text: &str, path: &[&str], message: &str, read: &serde_saphyr::Error) -> Error {
+    // A variable stands where its value would be.
+    let is_same = !read.without_snippet().to_string().contains("${");
+    match read.location().filter(|_| is_same) {
+        Some(at) => Error::user(format!("line {}, column {}: {}", at.line(), at.column(), told(path, message))),
+        None => of_value_error(text, path, message),
+    }
+}
+
+/// The message below its path, with what was probably meant.
+fn told(path: &[&str], message: &str) -> String {
+    let message = nearest::suggest(message);
+    if path.is_empty() { message } else { format!("{}: {message}", path.join(".")) }
 }
 
 /// `message` with the line of `word` in the section at `path`, or of the section itself.
@@ -63,10 +73,4 @@ fn holds(line: &str, word: &str) -> bool {
         let after = line[at + word.len()..].chars().next();
         !(first && is_name(before) || last && is_name(after))
     })
-}
-
-/// The candidate that differs least from `wrong`, if it differs little enough to be a slip.
-fn nearest<'a>(wrong: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = candidates.map(|candidate| (strsim::damerau_levenshtein(wrong, candidate), candidate));
-    scored.filter(|(distance, _)| *distance <= 1 + wrong.len() / 3).min().map(|(_, candidate)| candidate)
 }

@@ -149,3 +149,38 @@ fn the_schema_knows_every_section_and_connector() {
         assert!(text.contains(&format!("\"const\":\"{kind}\"")), "{kind}");
     }
 }
+
+#[test]
+fn a_mistake_in_findings_is_refused_with_line_column_and_the_nearest_name() {
+    let refused = |section: &str| refusal(&format!("{SMALL}findings:\n{section}"));
+    let known_mute = "  mutes:\n    - { kind: private.scan, reason: x, until: 2026-01-01T00:00:00Z }\n";
+    for (section, place, told) in [
+        ("  critical:\n    - \"app = web\"\n", "line 12, column 7: ", "`app = web` is no selector: at byte 4"),
+        ("  disabled: [private.scan, private.scna]\n", "line 11, column 28: ", "did you mean `private.scan`?"),
+        ("  severities: { private.scan: hihg }\n", "line 11, column 31: ", "did you mean `high`?"),
+        ("  tresholds: {}\n", "line 11, column 3: ", "did you mean `thresholds`?"),
+        ("  enabled: maybe\n", "line 11, column 12: ", "expected a boolean"),
+        (&format!("{known_mute}    - reson: x\n"), "line 13, column 7: ", "did you mean `reason`?"),
+        (
+            &format!("{known_mute}    - kind: private.scan\n      reason: x\n"),
+            "line 14, column 7: ",
+            "missing field `until`",
+        ),
+        (&format!("{known_mute}    - reason: x\n      until: soon\n"), "line 14, column 14: ", "write it like 2026-"),
+    ] {
+        let message = refused(section);
+        assert!(message.starts_with(&format!("{place}findings: ")) && message.contains(told), "{section}{message}");
+    }
+}
+
+#[test]
+fn variables_in_findings_stand_in_for_strings_and_hide_only_the_column() {
+    let mute = |reason: &str| {
+        format!(
+            "{SMALL}findings:\n  mutes:\n    - {{ kind: private.scan, {reason}, until: '${{X:-2026-01-01T00:00:00Z}}' }}\n"
+        )
+    };
+    assert_eq!(parse(&mute("reason: x")).expect("valid").findings.mutes.len(), 1);
+    let message = refusal(&mute("reson: x"));
+    assert!(message.starts_with("line 12") && message.ends_with("did you mean `reason`?"), "{message}");
+}

@@ -1,8 +1,17 @@
-//! A sink for eyes: one line a window.
+//! A sink for eyes: one line a window, and under it what opened.
+
+use std::fmt::Write as _;
 
 use async_trait::async_trait;
-use catchment_core::{ClosedWindow, Conversation, Cursor, Endpoint, Epoch, Identity, Result, Sink, StreamId, Symmetry};
+use catchment_core::{
+    ClosedWindow, Conversation, Cursor, Endpoint, Epoch, FindingRow, Identity, Result, Sink, Status, StreamId, Symmetry,
+};
 use catchment_schemas::goldmane::Action;
+
+use crate::findings::subject;
+
+/// Findings of a window that are shown.
+const SHOWN: usize = 5;
 
 /// Prints windows as they close, and remembers nothing.
 pub(crate) struct Screen;
@@ -16,6 +25,7 @@ impl Sink for Screen {
     async fn publish(&mut self, epoch: &Epoch) -> Result<Option<Cursor>> {
         if let Some(window) = &epoch.window {
             crate::emit(&line(window))?;
+            crate::emit(&opened(&epoch.findings))?;
         }
         Ok(Some(epoch.cursor()))
     }
@@ -45,6 +55,21 @@ fn line(window: &ClosedWindow) -> String {
         count(|c| c.symmetry == Symmetry::RequestOnly),
         busiest.unwrap_or_default(),
     )
+}
+
+/// The worst of what opened, one a line.
+fn opened(findings: &[FindingRow]) -> String {
+    let mut opened: Vec<_> = findings.iter().filter(|row| row.status == Status::Opened).collect();
+    opened.sort_by_key(|row| std::cmp::Reverse(row.severity));
+    let mut text = String::new();
+    for row in opened.iter().take(SHOWN) {
+        let (severity, kind, subject) = (row.severity, row.kind, subject(&row.subject));
+        let _ = writeln!(text, "    opened  {severity:<6}  {kind:<28}  {subject}");
+    }
+    if opened.len() > SHOWN {
+        let _ = writeln!(text, "    opened  and {} more, none of them worse", opened.len() - SHOWN);
+    }
+    text
 }
 
 fn bytes(conversation: &Conversation) -> u64 {

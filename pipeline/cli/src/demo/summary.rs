@@ -11,12 +11,13 @@ use catchment_schemas::Dataset;
 use catchment_simulator::judge;
 use serde::Deserialize;
 
-use super::{Folder, talked};
+use super::{Folder, found, talked};
 
 /// Prints everything; an error where the rows are not what the cluster produced.
 pub(crate) fn print(folder: &Folder, kafka: Option<&catchment_kafka::Config>) -> Result<()> {
     crate::emit(&holdings(folder, kafka)?)?;
     crate::emit(&talked::text(folder)?)?;
+    crate::emit(&found::text(folder)?)?;
     let verdict = judge(&folder.truth(), &folder.rows())?;
     crate::emit(&format!(
         "\ncompared with what the cluster produced\n  {} whole windows ({} partly covered, not compared): \

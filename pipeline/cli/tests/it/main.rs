@@ -9,6 +9,7 @@ mod bytes;
 mod collector_trouble;
 mod demo;
 mod explained;
+mod findings;
 mod full_disk;
 mod knowledge;
 mod lab;

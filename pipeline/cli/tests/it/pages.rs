@@ -34,7 +34,7 @@ fn configuration(dir: &Path) -> String {
 }
 
 /// Starts it with further configuration; returns the address of its pages.
-fn start(dir: &Path, further: &str) -> (Running, String) {
+pub(crate) fn start(dir: &Path, further: &str) -> (Running, String) {
     let config = dir.join("catchment.yaml");
     fs::write(&config, configuration(dir) + further).expect("written");
     let mut command = binary();
@@ -47,7 +47,7 @@ fn start(dir: &Path, further: &str) -> (Running, String) {
 }
 
 /// The status and the body of a page.
-fn get(address: &str, path: &str) -> (u16, String) {
+pub(crate) fn get(address: &str, path: &str) -> (u16, String) {
     let mut connection = TcpStream::connect(address).expect("it listens");
     write!(connection, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("it reads");
     let mut answer = String::new();
