@@ -419,6 +419,11 @@ impl<'a> Talk<'a> {
         self.flows.iter().find_map(|row| row.services().served.ready_endpoints)
     }
 
+    /// The pair for people: `shop/web -> shop/db:5432/tcp`.
+    pub(crate) fn title(&self) -> String {
+        format!("{} -> {}:{}/{}", self.source().title(), self.dest().title(), self.port(), self.protocol())
+    }
+
     pub(crate) fn port(&self) -> i64 {
         self.row.key.key.dest_port
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::view::View;
 use crate::cluster::{self, ClusterState, Edit};
-use crate::policy::{Chain, Compiled, Connection, Direction, Endpoint, PolicyId, PolicyKind, explain};
+use crate::policy::{AddressSet, Chain, Compiled, Connection, Direction, Endpoint, PolicyId, PolicyKind, explain};
 
 /// Kinds that decide what policies do; one that is not seen as a whole may hide what matters.
 pub(crate) const POLICIES: [Kind; 8] = [
@@ -30,10 +30,30 @@ const BEFORE: Period = Period::secs(900);
 /// Changes that a finding names.
 const NAMED: usize = 10;
 
-impl View<'_> {
+/// What selectors of policies are matched with: pods and those that will be, with what they inherit.
+const SELECTED: [Kind; 11] = [
+    Kind::Pod,
+    Kind::Namespace,
+    Kind::ServiceAccount,
+    Kind::Deployment,
+    Kind::ReplicaSet,
+    Kind::StatefulSet,
+    Kind::DaemonSet,
+    Kind::CronJob,
+    Kind::Job,
+    Kind::NetworkSet,
+    Kind::GlobalNetworkSet,
+];
+
+impl<'a> View<'a> {
     /// The cluster, if all policies and tiers are seen: an API server may hide those of tiers that may not be read.
-    pub(crate) fn policed(&self) -> Option<&ClusterState> {
+    pub(crate) fn policed(&self) -> Option<&'a ClusterState> {
         self.state.filter(|state| state.unseen(&POLICIES).is_empty())
+    }
+
+    /// The cluster, if besides all policies everything is seen that they may select.
+    pub(crate) fn selected(&self) -> Option<&'a ClusterState> {
+        self.policed().filter(|state| state.unseen(&SELECTED).is_empty())
     }
 }
 
@@ -83,7 +103,7 @@ pub(crate) fn endpoint(state: &ClusterState, end: &catchment_core::Endpoint) -> 
         }
         EndpointType::NetworkSet => {
             let mut sets = state.surroundings().sets.iter();
-            sets.find(|set| set.namespace == namespace && *set.name == *end.raw_name).map(|set| set.endpoint())
+            sets.find(|set| set.namespace == namespace && *set.name == *end.raw_name).map(AddressSet::endpoint)
         }
         EndpointType::HostEndpoint | EndpointType::Network => Some(Endpoint::address(end.name(), Vec::new())),
         EndpointType::Unspecified => None,

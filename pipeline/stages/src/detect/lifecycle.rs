@@ -120,6 +120,9 @@ impl Close<'_> {
     }
 
     fn open(&mut self, sightings: &mut Sightings, number: u32, seen: &Sighting) {
+        if !self.view.settings.looks_for(sightings.slot(number).kind) {
+            return;
+        }
         if self.open >= self.view.settings.max_findings as usize {
             self.out.refused += 1;
             return;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use catchment_core::{Cursor, FindingKind};
+use catchment_core::{Cursor, EventTime, FindingKind};
 use serde::{Deserialize, Serialize};
 
 use super::Detector;
@@ -21,6 +21,7 @@ struct Saved {
     /// As JSON, which older cursors can be read from.
     cursor: String,
     windows: u64,
+    judged_by: EventTime,
     refused: u64,
     findings: Vec<Finding>,
     pairs: Vec<Pair>,
@@ -53,6 +54,7 @@ impl Detector {
             version: VERSION,
             cursor: serde_json::to_string(cursor).expect("cursors serialize"),
             windows: self.windows,
+            judged_by: self.judged_by,
             refused: self.refused,
             findings,
             pairs: self.pairs.saved(),
@@ -78,6 +80,7 @@ impl Detector {
         let cursor = serde_json::from_str(&saved.cursor).map_err(unreadable)?;
         let mut detector = Self::new(settings, cluster, timeline);
         detector.windows = saved.windows;
+        detector.judged_by = saved.judged_by;
         detector.refused = saved.refused;
         detector.pairs = Table::restored(saved.pairs);
         detector.peers = Table::restored(saved.peers);

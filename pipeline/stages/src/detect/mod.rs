@@ -22,6 +22,7 @@ mod lifecycle;
 mod memory;
 #[cfg(test)]
 mod objects;
+mod pace;
 mod pairs;
 mod parts;
 pub(crate) mod ranges;
@@ -56,6 +57,9 @@ use view::View;
 
 /// Windows between two looks for what can be forgotten.
 const FORGET_EVERY: u64 = 10;
+
+/// Windows between two in which rules meet every key again.
+const SURVEY_EVERY: u64 = 10;
 
 /// Which rule states which kind, and which rules a sign wakes.
 struct Directory {
@@ -165,7 +169,8 @@ impl Detector {
         let mut view = View::new(window, &settings, state.as_ref());
         self.judge_anew(&mut view);
         self.sightings.begin(window.span.end);
-        self.seats.take(window, &view, &self.rules, &mut self.sightings);
+        let survey = self.windows.is_multiple_of(SURVEY_EVERY);
+        self.seats.take(window, &view, &mut self.rules, &mut self.sightings, survey);
         self.hear(window, &view);
         for rule in &mut self.rules {
             rule.close(&view, &mut self.sightings);

@@ -1,4 +1,5 @@
 //! Objects of a cluster for the tests of rules, as JSON.
+#![allow(clippy::needless_pass_by_value, reason = "values are written where they are used")]
 
 use serde_json::{Value, json};
 
@@ -51,4 +52,29 @@ pub(crate) fn service(name: &str, kind: &str, app: &str) -> Value {
 
 fn split(name: &str) -> (&str, &str) {
     name.split_once('/').expect("it belongs to a namespace")
+}
+
+/// A namespace with labels.
+pub(crate) fn namespace(name: &str, labels: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+}
+
+/// The service account that pods run as where nothing else is said.
+pub(crate) fn default_account(namespace: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"namespace": namespace, "name": "default"}})
+}
+
+/// A deployment whose pods bear labels; `namespace/name`.
+pub(crate) fn deployment(name: &str, labels: Value) -> Value {
+    let (namespace, name) = split(name);
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": namespace, "name": name},
+        "spec": {"replicas": 1, "template": {"metadata": {"labels": labels}, "spec": {"serviceAccountName": "default"}}}})
+}
+
+/// What is known of a cluster as a whole: a pod, a deployment, a namespace and an account that no test is about.
+pub(crate) fn surroundings() -> [Value; 4] {
+    let labels = json!({"app": "bystander"});
+    let workloads = [pod("elsewhere/bystander-0", labels.clone()), deployment("elsewhere/bystander", labels)];
+    let [pod, deployment] = workloads;
+    [pod, deployment, namespace("elsewhere", json!({})), default_account("elsewhere")]
 }

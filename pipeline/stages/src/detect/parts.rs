@@ -99,11 +99,6 @@ impl Parts {
         over
     }
 
-    /// All parts of a finding are none any more.
-    pub(crate) fn forget(&mut self, kind: FindingKind, subject: &Subject) {
-        self.0.remove(&(kind, subject.clone()));
-    }
-
     /// Forgets what no window has shown for a day.
     pub(crate) fn age(&mut self, now: EventTime) {
         let horizon = now.plus(-REMEMBERED.micros());

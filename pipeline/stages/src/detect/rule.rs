@@ -8,12 +8,13 @@ use super::known::Changed;
 use super::sightings::{Sightings, Tally};
 use super::view::View;
 
-/// A rule sees flows in three ways, and uses those it needs:
+/// A rule sees flows in four ways, and uses those it needs:
 ///
 /// - [`Rule::case`] is asked once per flow key and identity. What it returns holds (or is refuted) in every window in
 ///   which the key counts something; this costs next to nothing per row.
 /// - [`Rule::talk`] is asked for conversations that show one of the signs of [`Rule::wakes`] and that
 ///   [`Rule::listens`] to, and for pairs about which a finding was once stated, so that it can be refuted.
+/// - [`Rule::meet`] is told of keys when they come and every ten windows: for what is counted in days.
 /// - [`Rule::close`] is asked once per window, behind all rows.
 ///
 /// A rule may keep what it needs over windows; then it saves and restores it.
@@ -25,6 +26,9 @@ pub(crate) trait Rule: Send {
     fn case(&self, _key: &Facts<'_>) -> Option<Case> {
         None
     }
+
+    /// A key of which a window shows packets: when it comes, and now and then as long as it stays.
+    fn meet(&mut self, _key: &Facts<'_>) {}
 
     /// Whether conversations of this key may concern it.
     fn listens(&self, _key: &Facts<'_>) -> bool {

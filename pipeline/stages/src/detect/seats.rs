@@ -24,6 +24,8 @@ struct RowSeat {
     labels: [Arc<Labels>; 2],
     services: Option<Arc<Services>>,
     cases: Box<[CaseRef]>,
+    /// Whether rules have met the key.
+    met: bool,
     /// Kinds that its rows state where they count something, or that want to hear of them, as bits.
     states: u64,
 }
@@ -59,21 +61,29 @@ pub(super) struct Seats {
 }
 
 impl Seats {
-    /// Seats the rows of a window, and counts those that stand for a case.
+    /// Seats the rows of a window, and counts those that stand for a case. In a `survey` rules meet every key.
     pub(super) fn take(
         &mut self,
         window: &ClosedWindow,
         view: &View<'_>,
-        rules: &[Box<dyn Rule>],
+        rules: &mut [Box<dyn Rule>],
         sightings: &mut Sightings,
+        survey: bool,
     ) {
         let before = std::mem::take(&mut self.rows);
         let mut before = before.into_iter().peekable();
         self.rows.reserve(window.flows.len());
         for row in &window.flows {
-            let seat = met_again(&mut before, row).unwrap_or_else(|| seat(row, view, rules, sightings));
+            let mut seat = met_again(&mut before, row).unwrap_or_else(|| seat(row, view, rules, sightings));
             if has_packets(row) {
                 seat.cases.iter().for_each(|case| sightings.row(*case, row));
+                if survey || !seat.met {
+                    let facts = Facts::new(row, view);
+                    for rule in rules.iter_mut() {
+                        rule.meet(&facts);
+                    }
+                    seat.met = true;
+                }
             }
             self.rows.push(seat);
         }
@@ -138,7 +148,7 @@ fn seat(row: &FlowRow, view: &View<'_>, rules: &[Box<dyn Rule>], sightings: &mut
     let cases = cases.collect();
     let labels = [row.source_labels.clone(), row.dest_labels.clone()];
     let services = row.services.clone();
-    RowSeat { key: row.key.clone(), ends: ends(row.ends()), labels, services, cases, states }
+    RowSeat { key: row.key.clone(), ends: ends(row.ends()), labels, services, cases, met: false, states }
 }
 
 fn heard_again(before: &mut Peekable<IntoIter<TalkSeat>>, row: &Conversation) -> Option<TalkSeat> {

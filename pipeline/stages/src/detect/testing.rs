@@ -272,6 +272,13 @@ impl Flow {
         self
     }
 
+    /// Services that are in front of the destination, by their endpoints.
+    pub(crate) fn served(mut self, services: &[&str]) -> Self {
+        let services = Some(services.iter().map(|&name| name.into()).collect());
+        self.served = Some(Served { services, ..Served::default() });
+        self
+    }
+
     /// Who stands at the source.
     pub(crate) fn source_who(mut self, change: impl FnOnce(&mut Who)) -> Self {
         change(&mut self.source);

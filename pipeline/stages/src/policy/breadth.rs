@@ -47,9 +47,9 @@ impl Compiled {
         self.rules(direction).iter().any(|rule| matches!(rule.action, Action::Allow | Action::Pass))
     }
 
-    /// How many rules it has for a direction.
-    pub fn len(&self, direction: Direction) -> usize {
-        self.rules(direction).len()
+    /// What the rules of a direction do, in order.
+    pub fn actions(&self, direction: Direction) -> impl Iterator<Item = Action> {
+        self.rules(direction).iter().map(|rule| rule.action)
     }
 
     /// Where rule number `index` stands in the object, protocols that were told apart left out.
@@ -57,9 +57,9 @@ impl Compiled {
         self.origin(direction, index).map(place)
     }
 
-    /// Whether the rules of a direction settle everything: one of them asks for nothing.
-    pub fn settles_all(&self, direction: Direction) -> bool {
-        self.rules(direction).iter().any(CompiledRule::settles_all)
+    /// The first rule of a direction that asks for nothing and so leaves nothing to those behind it.
+    pub fn settles_all(&self, direction: Direction) -> Option<usize> {
+        self.rules(direction).iter().position(CompiledRule::settles_all)
     }
 
     /// Whether rule number `index` can match nothing that rule number `earlier` of `before` does not settle first.

@@ -106,17 +106,21 @@ impl State {
         }
     }
 
+    /// All host endpoints.
+    pub fn host_endpoints(&self) -> impl Iterator<Item = Endpoint> {
+        self.of_kind(Kind::HostEndpoint).filter_map(|object| match object {
+            Object::HostEndpoint(host) => Some(Endpoint::from(&**host)),
+            _ => None,
+        })
+    }
+
     /// What owns an address: a pod with a network of its own, a host endpoint, or nothing.
     pub fn owner(&self, address: IpAddr) -> Endpoint {
         let owns = |pod: &&Pod| !pod.spec.host_network && pod.status.pod_ips.0.contains(&address);
         if let Some(pod) = self.pods().find(owns) {
             return self.endpoint_of(pod);
         }
-        let hosts = self.of_kind(Kind::HostEndpoint).filter_map(|object| match object {
-            Object::HostEndpoint(host) => Some(Endpoint::from(&**host)),
-            _ => None,
-        });
-        let host = hosts.into_iter().find(|host| host.addresses.contains(&address));
+        let host = self.host_endpoints().find(|host| host.addresses.contains(&address));
         host.unwrap_or_else(|| Endpoint::address(&address.to_string(), vec![address]))
     }
 

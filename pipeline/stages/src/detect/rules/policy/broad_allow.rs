@@ -111,7 +111,7 @@ fn narrower_below(
     let behind = selecting.into_iter().skip_while(|other| other.id != policy.id).skip(1);
     let enforced = behind.filter(|other| other.staged.is_none() && other.governs(direction));
     let narrow = enforced.filter(|other| {
-        let mut rules = (0..other.len(direction)).filter_map(|index| other.breadth(direction, index));
+        let mut rules = other.actions(direction).enumerate().filter_map(|(index, _)| other.breadth(direction, index));
         rules.any(|rule| !(rule.anyone && rule.any_port))
     });
     narrow.map(|other| policy_name(&other.id)).collect()
@@ -134,7 +134,8 @@ fn ended(state: &ClusterState, subject: &Subject) -> Option<Resolution> {
     let mut there = false;
     for policy in policies_named(state, name) {
         there = true;
-        if (0..policy.len(direction)).any(|index| broad(state, policy, direction, index).as_deref() == Some(place)) {
+        let mut rules = policy.actions(direction).enumerate();
+        if rules.any(|(index, _)| broad(state, policy, direction, index).as_deref() == Some(place)) {
             return None;
         }
     }
@@ -143,6 +144,8 @@ fn ended(state: &ClusterState, subject: &Subject) -> Option<Resolution> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::needless_pass_by_value, reason = "values are written where they are used")]
+
     use catchment_core::knowledge::Kind;
     use catchment_core::{FindingKind, FindingRow, Severity, Status};
     use serde_json::{Value, json};

@@ -76,7 +76,7 @@ impl Staged {
         for row in of_reporter().filter(|row| has_packets(row)) {
             let facts = Facts::new(row, talk.view);
             let Some((kind, subject, preview)) = change(&facts) else { continue };
-            let tell = || (pair(talk), hit(preview.hit));
+            let tell = || (talk.title(), hit(preview.hit));
             self.pairs.show((kind, &subject), key, &counted(row), talk.view.window.end, tell);
             let case = Case::new(kind, subject.clone()).owner(facts.governed().who.owner.as_deref());
             out.holds(case).flow(row);
@@ -101,10 +101,6 @@ fn change<'a>(key: &Facts<'a>) -> Option<(FindingKind, Subject, Preview<'a>)> {
 /// In the window of an edit every trace comes with the full counters: none of them is to be added up.
 fn counted(row: &FlowRow) -> Counters {
     if row.trace_split { Counters::default() } else { row.counters }
-}
-
-fn pair(talk: &Talk<'_>) -> String {
-    format!("{} -> {}:{}/{}", talk.source().title(), talk.dest().title(), talk.port(), talk.protocol())
 }
 
 fn would_deny(told: &Told<'_>, pairs: &[&Part]) -> Story {

@@ -1,0 +1,268 @@
+//! `policy.staged-forgotten`: a policy was staged long ago and neither committed nor taken back.
+//!
+//! What a staged policy waits for tells what to do with it: it is ready (it saw traffic for a day and would change nothing),
+//! it would still change traffic, or it never met any. A staged deletion never shows in a trace and is left out.
+
+use std::collections::BTreeMap;
+
+use catchment_core::knowledge::policy::StagedAction;
+use catchment_core::{EventTime, FindingKind, Period, Resolution, Subject};
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::ClusterState;
+use crate::detect::facts::Facts;
+use crate::detect::known::{policies_named, policy_name};
+use crate::detect::pace::Pace;
+use crate::detect::rule::{Case, Rule, Story, Told};
+use crate::detect::sightings::Sightings;
+use crate::detect::view::View;
+use crate::policy::Compiled;
+
+const KIND: FindingKind = FindingKind::StagedForgotten;
+/// It must have met traffic for so long before it is called ready, and must have been watched for so long before it is
+/// said to have met none.
+const DAY: Period = Period::secs(24 * 3600);
+/// Staged policies that are remembered.
+const MOST: usize = 4096;
+
+/// When a staged policy first and last had a part in a trace.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Met {
+    first: EventTime,
+    last: EventTime,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct StagedForgotten {
+    pace: Pace,
+    met: BTreeMap<String, Met>,
+}
+
+impl Rule for StagedForgotten {
+    fn kinds(&self) -> &'static [FindingKind] {
+        &[KIND]
+    }
+
+    fn meet(&mut self, key: &Facts<'_>) {
+        let now = key.view.window.end;
+        for hit in &key.key.key.trace.pending {
+            let policies = [Some(&hit.policy), hit.trigger.as_ref()].into_iter().flatten();
+            for policy in policies.filter(|policy| policy.is_staged()) {
+                let Some(name) = policy.display() else { continue };
+                if let Some(met) = self.met.get_mut(&name) {
+                    met.last = now;
+                } else if self.met.len() < MOST {
+                    self.met.insert(name, Met { first: now, last: now });
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, view: &View<'_>, out: &mut Sightings) {
+        let now = view.window.end;
+        if !self.pace.is_due(now) {
+            return;
+        }
+        let Some(state) = view.policed() else { return out.not_evaluable(KIND) };
+        for subject in out.open(KIND) {
+            if let Some(why) = ended(state, &subject, view) {
+                out.over(KIND, &subject, why);
+            }
+        }
+        self.met.retain(|name, _| policies_named(state, name).any(|policy| policy.staged.is_some()));
+        let forgotten = state.policy().policies().policies().filter(|policy| is_forgotten(state, policy, view));
+        let mut names: Vec<_> = forgotten.map(|policy| policy_name(&policy.id)).collect();
+        names.sort_unstable();
+        for name in names {
+            self.judge(state, &name, view, out);
+        }
+    }
+
+    fn story(&self, told: &Told<'_>) -> Story {
+        let policy = told.member("policy");
+        let detail = |name| told.details.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+        let (why, remediation) = match detail("reason") {
+            "ready" => (
+                "It has met traffic for a day and more and would change nothing".to_owned(),
+                format!("Commit {policy}: the traffic that was seen goes on under it. Or take it back."),
+            ),
+            "still-changing-traffic" => (
+                "Traffic goes on whose verdict it would change, as another finding about it tells".to_owned(),
+                format!(
+                    "Decide about the pairs in `policy.staged-would-deny` or `policy.staged-would-allow` of {policy}, then commit it or take it back."
+                ),
+            ),
+            _ => (
+                "No traffic ever met it: what it selects is not there, or sends and receives nothing".to_owned(),
+                format!("Look at the selector of {policy}; if what it is for is gone, take it back."),
+            ),
+        };
+        Story {
+            title: format!("Staged policy {policy} was left behind"),
+            explanation: format!(
+                "{policy} is staged as it is since {}{} and was neither committed nor taken back: it decides nothing. {why}.",
+                detail("staged_since"),
+                if detail("editor").is_empty() {
+                    String::new()
+                } else {
+                    format!(", last edited by {}", detail("editor"))
+                },
+            ),
+            remediation,
+            verify: format!("catchment findings list --kind {KIND}"),
+            ..Story::default()
+        }
+    }
+
+    fn save(&self) -> Option<Vec<u8>> {
+        Some(postcard::to_allocvec(self).expect("plain values serialize"))
+    }
+
+    fn restore(&mut self, saved: &[u8]) -> Result<(), String> {
+        *self = postcard::from_bytes(saved).map_err(|e| e.to_string())?;
+        Ok(())
+    }
+}
+
+impl StagedForgotten {
+    fn judge(&self, state: &ClusterState, name: &str, view: &View<'_>, out: &mut Sightings) {
+        let subject = Subject::default().with("policy", Some(name));
+        let Some(reason) = self.reason(name, &subject, view, out) else { return out.not_evaluable(KIND) };
+        let staged = policies_named(state, name).find(|policy| policy.staged.is_some());
+        let facts = staged.and_then(|policy| state.policy_facts(&policy.id));
+        let sighting = out.holds(Case::new(KIND, subject)).detail("reason", reason);
+        if let Some(facts) = facts {
+            sighting.detail("staged_since", facts.spec_since.to_rfc3339());
+            sighting.detail("editor", facts.editor.as_ref().map(ToString::to_string).unwrap_or_default());
+        }
+    }
+
+    /// What it waits for; `None` where that is not known yet.
+    fn reason(&self, name: &str, subject: &Subject, view: &View<'_>, out: &Sightings) -> Option<&'static str> {
+        let changes = [FindingKind::StagedWouldDeny, FindingKind::StagedWouldAllow];
+        if changes.iter().any(|kind| out.is_open(*kind, subject)) {
+            return Some("still-changing-traffic");
+        }
+        let now = view.window.end;
+        let told = changes.iter().all(|kind| view.settings.looks_for(*kind));
+        match self.met.get(name) {
+            Some(met) if told && met.first.plus(DAY.micros()) <= met.last => Some("ready"),
+            None if view.is_whole() && self.pace.has_watched(DAY, now) => Some("never-met"),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a policy is staged, as it is for long, and shows in traces.
+fn is_forgotten(state: &ClusterState, policy: &Compiled, view: &View<'_>) -> bool {
+    let shows = policy.staged.is_some_and(|action| action != StagedAction::Delete);
+    let age = view.settings.thresholds.staged_forgotten_after.micros();
+    shows && state.policy_facts(&policy.id).is_some_and(|facts| facts.spec_since.plus(age) <= view.window.end)
+}
+
+fn ended(state: &ClusterState, subject: &Subject, view: &View<'_>) -> Option<Resolution> {
+    let mut staged = policies_named(state, subject.get("policy")?).filter(|policy| policy.staged.is_some()).peekable();
+    if staged.peek().is_none() {
+        return Some(Resolution::SubjectGone);
+    }
+    (!staged.any(|policy| is_forgotten(state, policy, view))).then_some(Resolution::Fixed)
+}
+
+#[cfg(test)]
+mod tests {
+    use catchment_core::{FindingKind, FindingRow, Status};
+    use serde_json::{Value, json};
+
+    use crate::detect::Settings;
+    use crate::detect::objects::{edited, staged_policy};
+    use crate::detect::testing::{Flow, HitExt, Scene, end_of_tier, flow, profile, rule, staged};
+
+    const DAY: usize = 24 * 60;
+
+    fn told(rows: &[FindingRow]) -> Vec<(Status, String)> {
+        let forgotten = rows.iter().filter(|row| row.kind == FindingKind::StagedForgotten);
+        let reason = |row: &FindingRow| {
+            let evidence: Value = serde_json::from_str(&row.evidence).expect("evidence is JSON");
+            evidence["reason"].as_str().unwrap_or_default().to_owned()
+        };
+        forgotten.map(|row| (row.status, reason(row))).collect()
+    }
+
+    fn left_behind() -> Value {
+        staged_policy("shop/db", json!({"selector": "app == 'db'", "ingress": [{"action": "Allow"}]}))
+    }
+
+    fn scene(changes: impl IntoIterator<Item = (i64, Value)>) -> Scene {
+        Scene::with_cluster(Settings::default(), changes)
+    }
+
+    fn met() -> Flow {
+        flow("shop/web", "shop/db:5432")
+            .dst()
+            .trace([rule("shop/in", "default", 0)])
+            .pending([staged("shop/db", "default", 0)])
+    }
+
+    /// A day and a window of the same flow.
+    fn a_day(scene: &mut Scene, flow: &Flow) -> Vec<(Status, String)> {
+        (0..=DAY / 10 + 1)
+            .flat_map(|_| {
+                scene.skip_minutes(9);
+                told(&scene.window([flow.clone()]))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_policy_that_met_traffic_for_a_day_and_changes_nothing_is_ready() {
+        let mut scene = scene([(-60, left_behind())]);
+        assert_eq!(told(&scene.window([met()])), [], "nothing is known of it yet");
+        assert_eq!(a_day(&mut scene, &met()), [(Status::Opened, "ready".to_owned())]);
+    }
+
+    #[test]
+    fn a_policy_that_still_changes_traffic_says_so() {
+        let changing = flow("shop/web", "shop/db:5432").dst().trace([profile("shop")]);
+        let changing = changing.pending([end_of_tier("default", "shop/db").after_staged()]);
+        let mut scene = scene([(-60, left_behind())]);
+        assert_eq!(told(&scene.window([changing.clone()])), []);
+        scene.skip_minutes(10);
+        assert_eq!(told(&scene.window([changing])), [(Status::Opened, "still-changing-traffic".to_owned())]);
+    }
+
+    #[test]
+    fn a_policy_that_no_traffic_met_in_a_day_is_told_after_that_day_and_after_a_restart_too() {
+        let other = flow("shop/web", "shop/api:80").dst().trace([rule("shop/in", "default", 0)]);
+        let mut scene = scene([(-60, left_behind())]);
+        assert_eq!(told(&scene.window([other.clone()])), []);
+        scene.restart();
+        assert_eq!(a_day(&mut scene, &other), [(Status::Opened, "never-met".to_owned())]);
+    }
+
+    #[test]
+    fn a_window_with_a_hole_does_not_show_that_it_met_nothing() {
+        let other = flow("shop/web", "shop/api:80").dst().trace([rule("shop/in", "default", 0)]);
+        let mut scene = scene([(-60, left_behind())]);
+        scene.coverage = 0.5;
+        assert_eq!(a_day(&mut scene, &other), []);
+    }
+
+    #[test]
+    fn a_staged_deletion_and_a_policy_edited_lately_are_left_out() {
+        let mut deletion = left_behind();
+        deletion["spec"]["stagedAction"] = "Delete".into();
+        assert_eq!(a_day(&mut scene([(-60, deletion)]), &met()), []);
+        let lately = edited(left_behind(), "kubectl-edit", "2025-12-30T00:00:00Z");
+        assert_eq!(a_day(&mut scene([(-60, lately)]), &met()), []);
+    }
+
+    #[test]
+    fn it_is_over_when_the_policy_is_committed_or_taken_back() {
+        let mut scene = scene([(-60, left_behind())]);
+        scene.gone([(3 * DAY as i64, left_behind())]);
+        scene.window([met()]);
+        assert_eq!(a_day(&mut scene, &met()).len(), 1);
+        scene.skip_minutes(2 * DAY as i64);
+        assert_eq!(told(&scene.window([met()])), [(Status::Resolved, "ready".to_owned())]);
+    }
+}
