@@ -62,7 +62,7 @@ impl Detecting {
     }
 
     /// What is to be kept now, behind the epoch.
-    pub(crate) fn to_save(&mut self, epoch: &Epoch) -> Option<Saved> {
+    pub(crate) fn save_behind(&mut self, epoch: &Epoch) -> Option<Saved> {
         self.unsaved_epochs += 1;
         let is_known = self.after.is_some_and(|after| epoch.id <= after);
         if is_known || self.saved_bytes > SMALL && self.unsaved_epochs < SAVE_EVERY {
@@ -156,8 +156,12 @@ pub struct FindingsBoard(Arc<Mutex<BTreeMap<String, BTreeMap<FindingId, String>>
 impl FindingsBoard {
     /// One JSON object a line, in the order of streams and ids.
     pub fn lines(&self) -> String {
-        let rows = self.lock();
-        rows.values().flat_map(BTreeMap::values).map(|row| format!("{row}\n")).collect()
+        let mut lines = String::new();
+        for row in self.lock().values().flat_map(BTreeMap::values) {
+            lines.push_str(row);
+            lines.push('\n');
+        }
+        lines
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, BTreeMap<FindingId, String>>> {

@@ -254,7 +254,7 @@ async fn fold_log(
         for mut epoch in folder.entry(logged, &mut workers) {
             let memory = detecting.as_mut().and_then(|detecting| {
                 detecting.observe(&mut epoch);
-                detecting.to_save(&epoch)
+                detecting.save_behind(&epoch)
             });
             let waiting = Instant::now();
             let mut sent = out.send(Ok(Folded::Epoch(Arc::new(epoch)))).await;
