@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::known::{Changed, chain, changed_before};
+use super::remedy::Observed;
 use super::rule::{Story, Told};
 use super::sightings::{Sighting, Sightings, Tally};
 use super::view::View;
@@ -87,6 +88,8 @@ pub(super) struct Changes {
 pub(super) struct Close<'a> {
     pub(super) view: &'a View<'a>,
     pub(super) tell: Teller<'a>,
+    /// Peers and ports that were observed, for policies that mend.
+    pub(super) observed: &'a Observed,
     /// Findings that are open.
     pub(super) open: usize,
     pub(super) out: Changes,
@@ -286,10 +289,15 @@ impl Close<'_> {
         };
         let story = (self.tell)(&told);
         row.impact = impact(totals, story.impact);
-        row.evidence = evidence(&told, story.evidence);
+        let mut evidence = evidence(&told, story.evidence);
         row.title = story.title;
         row.explanation = story.explanation;
         row.remediation = story.remediation;
+        if let Some(policy) = self.observed.staged_policy(row.kind, &row.subject, self.view) {
+            row.remediation.push_str(" `staged_policy` in the evidence is one for what was observed so far.");
+            evidence.insert("staged_policy".to_owned(), policy.into());
+        }
+        row.evidence = Value::from(evidence).to_string();
         row.verify = story.verify;
         row.related = children.iter().map(|(id, _)| *id).collect();
         row.mute = mute(row, self.view);
@@ -377,7 +385,7 @@ fn computed(told: &Told<'_>) -> Option<Chain> {
     chain(told.view.policed()?, key)
 }
 
-fn evidence(told: &Told<'_>, further: Map<String, Value>) -> String {
+fn evidence(told: &Told<'_>, further: Map<String, Value>) -> Map<String, Value> {
     let (view, tally) = (told.view, told.tally);
     let mut evidence = Map::new();
     evidence.insert("window".to_owned(), json!([view.window.start.to_rfc3339(), view.window.end.to_rfc3339()]));
@@ -405,7 +413,7 @@ fn evidence(told: &Told<'_>, further: Map<String, Value>) -> String {
     }
     evidence.extend(told.details.clone());
     evidence.extend(further);
-    Value::from(evidence).to_string()
+    evidence
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::Detector;
 use super::config::Settings;
 use super::lifecycle::Finding;
 use super::pairs::{Pair, Peer, Table};
+use super::remedy::Observed;
 use crate::enrich::Timeline;
 
 /// Another version is another shape.
@@ -26,6 +27,7 @@ struct Saved {
     findings: Vec<Finding>,
     pairs: Vec<Pair>,
     peers: Vec<Peer>,
+    observed: Observed,
     /// By the first kind that a rule states.
     rules: Vec<(FindingKind, Vec<u8>)>,
     not_evaluable: Vec<u64>,
@@ -59,6 +61,7 @@ impl Detector {
             findings,
             pairs: self.pairs.saved(),
             peers: self.peers.saved(),
+            observed: self.observed.clone(),
             rules,
             not_evaluable: self.sightings.not_evaluable.to_vec(),
         };
@@ -84,6 +87,7 @@ impl Detector {
         detector.refused = saved.refused;
         detector.pairs = Table::restored(saved.pairs);
         detector.peers = Table::restored(saved.peers);
+        detector.observed = saved.observed;
         for finding in saved.findings {
             detector.open += usize::from(finding.is_open());
             detector.sightings.restore(finding);

@@ -26,6 +26,7 @@ mod pace;
 mod pairs;
 mod parts;
 pub(crate) mod ranges;
+mod remedy;
 mod rule;
 mod rules;
 mod seats;
@@ -50,6 +51,7 @@ use facts::{Signs, Talk};
 use lifecycle::Close;
 pub use memory::MemoryError;
 use pairs::{Pair, Peer, Table};
+use remedy::Observed;
 use rule::{Rule, Told};
 use seats::Seats;
 use sightings::Sightings;
@@ -130,6 +132,7 @@ pub struct Detector {
     judged_by: EventTime,
     seats: Seats,
     sightings: Sightings,
+    observed: Observed,
     pairs: Table<Pair>,
     peers: Table<Peer>,
     open: usize,
@@ -149,6 +152,7 @@ impl Detector {
             judged_by: EventTime::MIN,
             seats: Seats::default(),
             sightings: Sightings::new(cluster.into()),
+            observed: Observed::default(),
             pairs: Table::default(),
             peers: Table::default(),
             open: 0,
@@ -170,7 +174,11 @@ impl Detector {
         self.judge_anew(&mut view);
         self.sightings.begin(window.span.end);
         let survey = self.windows.is_multiple_of(SURVEY_EVERY);
-        self.seats.take(window, &view, &mut self.rules, &mut self.sightings, survey);
+        let (rules, sightings, observed) = (&mut self.rules, &mut self.sightings, &mut self.observed);
+        self.seats.take(window, &view, rules, sightings, observed, survey);
+        if survey {
+            observed.age(window.span.end, &sightings.open(FindingKind::Scan));
+        }
         self.hear(window, &view);
         for rule in &mut self.rules {
             rule.close(&view, &mut self.sightings);
@@ -182,7 +190,8 @@ impl Detector {
             let rule = rules.1.rule_of[told.kind as usize].expect("only kinds of rules are stated");
             rules.0[usize::from(rule)].story(told)
         };
-        let mut close = Close { view: &view, tell: &tell, open: self.open, out: lifecycle::Changes::default() };
+        let (observed, out) = (&self.observed, lifecycle::Changes::default());
+        let mut close = Close { view: &view, tell: &tell, observed, open: self.open, out };
         close.run(&mut self.sightings);
         let (open, changes) = (close.open, close.out);
         self.open = open;

@@ -8,10 +8,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::vec::IntoIter;
 
-use catchment_core::{ClosedWindow, Conversation, Ends, FlowRow, Identity, KeyRecord, Labels, Services};
+use catchment_core::{
+    ClosedWindow, Conversation, Ends, FindingKind, FlowRow, Identity, KeyRecord, Labels, Services, Subject,
+};
 
 use super::facts::{Facts, has_packets};
 use super::pairs::{Pair, Peer, Table, names_of};
+use super::remedy::Observed;
 use super::rule::{Case, Rule};
 use super::sightings::{CaseRef, Sightings};
 use super::view::View;
@@ -68,6 +71,7 @@ impl Seats {
         view: &View<'_>,
         rules: &mut [Box<dyn Rule>],
         sightings: &mut Sightings,
+        observed: &mut Observed,
         survey: bool,
     ) {
         let before = std::mem::take(&mut self.rows);
@@ -82,6 +86,7 @@ impl Seats {
                     for rule in rules.iter_mut() {
                         rule.meet(&facts);
                     }
+                    observed.meet(&facts, seat.states, broad(&seat, sightings));
                     seat.met = true;
                 }
             }
@@ -115,6 +120,12 @@ impl Seats {
     pub(super) fn slots(&self) -> impl Iterator<Item = u32> {
         self.rows.iter().flat_map(|seat| seat.cases.iter().map(|case| case.slot))
     }
+}
+
+/// The rule that is too wide, if the rows of a seat show one.
+fn broad<'a>(seat: &RowSeat, sightings: &'a Sightings) -> Option<&'a Subject> {
+    let mut slots = seat.cases.iter().map(|case| sightings.slot(case.slot));
+    slots.find(|slot| slot.kind == FindingKind::BroadAllow).map(|slot| &slot.subject)
 }
 
 fn met_again(before: &mut Peekable<IntoIter<RowSeat>>, row: &FlowRow) -> Option<RowSeat> {

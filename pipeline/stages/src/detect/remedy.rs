@@ -1,0 +1,451 @@
+//! What to do about traffic that no narrow rule decides: a staged policy for what was observed.
+//!
+//! Peers and ports are noted of keys that show such traffic, when they come and every ten windows; denied traffic and what
+//! asks for a cloud's metadata shows none. The policy is staged, so applying it changes no verdict: what it would deny is
+//! told as `policy.staged-would-deny`. Nobody here applies it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use catchment_core::knowledge::policy::{
+    Action, EntityRule, GlobalNetworkPolicy, NetworkPolicy, PolicySpec, PolicyType, Port, Protocol, Rule, StagedAction,
+    StagedGlobalNetworkPolicy, StagedNetworkPolicy, StagedPolicySpec,
+};
+use catchment_core::knowledge::{Kind, Meta, Object};
+use catchment_core::{EventTime, FindingKind, Labels, Period, Subject};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::facts::{End, Facts};
+use super::known::{endpoint, policies_named};
+use super::view::View;
+use crate::cluster::ClusterState;
+use crate::policy::{Compiled, Direction, PolicyKind};
+
+/// Kinds that a policy mends.
+pub(super) const MENDED: u64 =
+    bit(FindingKind::NoPolicy) | bit(FindingKind::BroadAllow) | bit(FindingKind::UnpolicedEgress);
+/// Kinds whose traffic no policy is to allow.
+const UNWANTED: u64 = bit(FindingKind::MetadataAccess) | bit(FindingKind::WorkloadCredentials);
+/// Scopes that are remembered, and peers of each.
+const MOST: usize = 5000;
+const MOST_PEERS: usize = 100;
+/// How long is remembered what no window shows.
+const REMEMBERED: Period = Period::secs(24 * 3600);
+
+/// Labels that say which workload a pod belongs to, the most telling first.
+const TELLING: [&str; 8] = [
+    "app.kubernetes.io/name",
+    "app.kubernetes.io/instance",
+    "app.kubernetes.io/component",
+    "k8s-app",
+    "app",
+    "name",
+    "component",
+    "role",
+];
+
+const fn bit(kind: FindingKind) -> u64 {
+    1 << kind as u8
+}
+
+/// What a policy would be for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum Scope {
+    /// What a workload receives, or sends.
+    Workload { namespace: String, workload: String, sends: bool },
+    /// What a rule lets through.
+    Rule { policy: String, rule: String },
+}
+
+/// Who stands at the other end.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum Peer {
+    /// Pods of a namespace, by the labels that tell their workload.
+    Workload {
+        namespace: String,
+        workload: String,
+        labels: Vec<(String, String)>,
+    },
+    /// A network set by its labels; of a namespace or of the cluster.
+    Set {
+        namespace: Option<String>,
+        labels: Vec<(String, String)>,
+    },
+    /// A node by its addresses.
+    Node(Vec<String>),
+    Private,
+    Public,
+}
+
+/// A peer with a port and a protocol.
+type Contact = (Peer, i64, String);
+
+/// What was observed of a scope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Watched {
+    first: EventTime,
+    last: EventTime,
+    /// The labels that tell the workload itself.
+    labels: Vec<(String, String)>,
+    contacts: BTreeSet<Contact>,
+    /// There are peers that no rule can name, or too many.
+    incomplete: bool,
+}
+
+/// Peers and ports by what a policy would be for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Observed {
+    scopes: BTreeMap<Scope, Watched>,
+    /// Workloads of which a scan is open: what they reach, and that they reach it, is not to be allowed.
+    scanners: BTreeSet<(String, String)>,
+}
+
+impl Observed {
+    /// A key that shows traffic of the kinds in `states`; `broad` is the rule that is too wide.
+    pub(super) fn meet(&mut self, key: &Facts<'_>, states: u64, broad: Option<&Subject>) {
+        if states & MENDED == 0 || states & UNWANTED != 0 || !key.is_allowed() {
+            return;
+        }
+        let governed = key.governed();
+        if let Some(namespace) = governed.namespace().filter(|_| states & !bit(FindingKind::BroadAllow) & MENDED != 0) {
+            let (namespace, workload) = (namespace.to_owned(), governed.name().to_owned());
+            self.note(Scope::Workload { namespace, workload, sends: key.is_egress() }, key);
+        }
+        if let Some((policy, rule)) = broad.and_then(|subject| subject.get("policy").zip(subject.get("rule"))) {
+            self.note(Scope::Rule { policy: policy.to_owned(), rule: rule.to_owned() }, key);
+        }
+    }
+
+    fn note(&mut self, scope: Scope, key: &Facts<'_>) {
+        if self.scopes.len() >= MOST && !self.scopes.contains_key(&scope) {
+            return;
+        }
+        let (near, far) = if key.is_egress() { (key.source, key.dest) } else { (key.dest, key.source) };
+        let (near_labels, far_labels) =
+            if key.is_egress() { (key.source_labels, key.dest_labels) } else { (key.dest_labels, key.source_labels) };
+        let now = key.view.window.end;
+        let watched = self.scopes.entry(scope).or_insert_with(|| Watched {
+            first: key.view.window.start,
+            last: now,
+            labels: telling(near, near_labels, key.view.state),
+            contacts: BTreeSet::new(),
+            incomplete: false,
+        });
+        watched.last = now;
+        let Some(peer) = peer(far, far_labels, key.view.state) else {
+            watched.incomplete = true;
+            return;
+        };
+        let contact = (peer, key.key.key.dest_port, key.key.key.protocol.to_string());
+        if watched.contacts.len() < MOST_PEERS {
+            watched.contacts.insert(contact);
+        } else {
+            watched.incomplete |= !watched.contacts.contains(&contact);
+        }
+    }
+
+    /// Forgets what no window has shown for a day; `scans` are the subjects of open scans.
+    pub(super) fn age(&mut self, now: EventTime, scans: &[Subject]) {
+        let horizon = now.plus(-REMEMBERED.micros());
+        self.scopes.retain(|_, watched| watched.last >= horizon);
+        let name =
+            |subject: &Subject| Some((subject.get("namespace")?.to_owned(), subject.get("workload")?.to_owned()));
+        self.scanners = scans.iter().filter_map(name).collect();
+    }
+
+    /// A staged policy, as YAML, that would allow what was observed of the subject of a finding and nothing else. `None` for
+    /// what an operator owns, where too little is known, and where no rule can name a peer.
+    pub(super) fn staged_policy(&self, kind: FindingKind, subject: &Subject, view: &View<'_>) -> Option<String> {
+        let object = match kind {
+            FindingKind::BroadAllow => self.narrowed(subject, view)?,
+            FindingKind::NoPolicy | FindingKind::UnpolicedEgress => self.new_policy(kind, subject, view)?,
+            _ => return None,
+        };
+        serde_saphyr::to_string(&object).ok()
+    }
+
+    /// A policy for a workload, or for what a namespace sends.
+    fn new_policy(&self, kind: FindingKind, subject: &Subject, view: &View<'_>) -> Option<Value> {
+        let namespace = subject.get("namespace").filter(|namespace| !view.settings.is_capped(namespace))?;
+        let sends = kind == FindingKind::UnpolicedEgress || subject.get("direction") == Some("egress");
+        let wanted = subject.get("workload");
+        let scopes = self.scopes.iter().filter(|(scope, _)| match scope {
+            Scope::Workload { namespace: of, workload, sends: out } => {
+                of == namespace && *out == sends && wanted.is_none_or(|wanted| wanted == workload)
+            }
+            Scope::Rule { .. } => false,
+        });
+        let scopes = scopes.filter(|(scope, _)| {
+            !matches!(scope, Scope::Workload { namespace, workload, sends: true }
+            if self.is_scanner(namespace, workload))
+        });
+        let watched: Vec<_> = scopes.map(|(_, watched)| watched).collect();
+        let selector = match wanted {
+            Some(_) => selector(&watched.first()?.labels)?,
+            None => "all()".to_owned(),
+        };
+        let direction = if sends { Direction::Egress } else { Direction::Ingress };
+        let tier = view.state.map_or_else(|| DEFAULT_TIER.to_owned(), |state| tier_of(state, namespace));
+        let name = [Some("catchment"), wanted, Some(if sends { "egress" } else { "ingress" })];
+        let name = name.into_iter().flatten().collect::<Vec<_>>().join("-");
+        let name = if tier == DEFAULT_TIER { name } else { format!("{tier}.{name}") };
+        let mut spec = PolicySpec { tier, selector, types: vec![policy_type(direction)], ..PolicySpec::default() };
+        *rules_of(&mut spec, direction) = self.rules(&watched, direction, namespace)?;
+        let metadata =
+            Meta { namespace: namespace.to_owned(), name, annotations: notes(&watched, view), ..Meta::default() };
+        Some(staged(Kind::StagedNetworkPolicy, &StagedNetworkPolicy { metadata, spec: to_stage(spec) }))
+    }
+
+    /// The policy of a rule that is too wide with rules for what was observed in its place.
+    fn narrowed(&self, subject: &Subject, view: &View<'_>) -> Option<Value> {
+        let (state, policy, rule) = (view.policed()?, subject.get("policy")?, subject.get("rule")?);
+        let watched = self.scopes.get(&Scope::Rule { policy: policy.to_owned(), rule: rule.to_owned() })?;
+        let direction = if rule.starts_with("egress") { Direction::Egress } else { Direction::Ingress };
+        let place: usize = rule.split(['[', ']']).nth(1)?.parse().ok()?;
+        let compiled = policies_named(state, policy).find(|policy| policy.staged.is_none())?;
+        let id = &compiled.id;
+        let rules = self.rules(&[watched], direction, &id.namespace)?;
+        let metadata = |meta: &Meta| Meta {
+            name: meta.name.clone(),
+            namespace: meta.namespace.clone(),
+            labels: meta.labels.clone(),
+            annotations: notes(&[watched], view),
+            ..Meta::default()
+        };
+        let spec = |spec: &PolicySpec| {
+            let mut spec = spec.clone();
+            let list = rules_of(&mut spec, direction);
+            (place < list.len()).then(|| drop(list.splice(place..=place, rules.clone())))?;
+            Some(to_stage(spec))
+        };
+        match state.object(id.kind.object_kind(), &id.namespace, &id.name)? {
+            Object::NetworkPolicy(policy) => {
+                let NetworkPolicy { metadata: meta, spec: old } = &**policy;
+                let object = StagedNetworkPolicy { metadata: metadata(meta), spec: spec(old)? };
+                Some(staged(Kind::StagedNetworkPolicy, &object))
+            }
+            Object::GlobalNetworkPolicy(policy) => {
+                let GlobalNetworkPolicy { metadata: meta, spec: old } = &**policy;
+                let object = StagedGlobalNetworkPolicy { metadata: metadata(meta), spec: spec(old)? };
+                Some(staged(Kind::StagedGlobalNetworkPolicy, &object))
+            }
+            _ => None,
+        }
+    }
+
+    fn is_scanner(&self, namespace: &str, workload: &str) -> bool {
+        self.scanners.contains(&(namespace.to_owned(), workload.to_owned()))
+    }
+
+    /// A rule for each peer with its ports; for what is sent, lookups of names too. `None` if some peer cannot be named.
+    fn rules(&self, watched: &[&Watched], direction: Direction, namespace: &str) -> Option<Vec<Rule>> {
+        if watched.is_empty() || watched.iter().any(|watched| watched.incomplete) {
+            return None;
+        }
+        let mut ports: BTreeMap<(&Peer, &str), BTreeSet<i64>> = BTreeMap::new();
+        for (peer, port, protocol) in watched.iter().flat_map(|watched| &watched.contacts) {
+            let scans =
+                matches!(peer, Peer::Workload { namespace, workload, .. } if self.is_scanner(namespace, workload));
+            if !scans {
+                ports.entry((peer, protocol)).or_default().insert(*port);
+            }
+        }
+        let rules = ports.iter().map(|((peer, protocol), ports)| allow(peer, protocol, ports, direction, namespace));
+        let mut rules = rules.collect::<Option<Vec<_>>>()?;
+        if direction == Direction::Egress {
+            rules.extend(lookups());
+        }
+        Some(rules)
+    }
+}
+
+const DEFAULT_TIER: &str = "default";
+const DNS: u16 = 53;
+
+fn peer(end: End<'_>, labels: &Labels, state: Option<&ClusterState>) -> Option<Peer> {
+    match () {
+        () if end.is_workload() => {
+            let (namespace, workload) = (end.namespace()?.to_owned(), end.name().to_owned());
+            let labels = telling(end, labels, state);
+            (!labels.is_empty()).then_some(Peer::Workload { namespace, workload, labels })
+        }
+        () if end.is_network_set() => {
+            let labels = pairs(labels);
+            (!labels.is_empty()).then(|| Peer::Set { namespace: end.namespace().map(str::to_owned), labels })
+        }
+        () if end.is_host() => {
+            let addresses = state.map(|state| addresses(state, end.name())).unwrap_or_default();
+            (!addresses.is_empty()).then_some(Peer::Node(addresses))
+        }
+        () if end.is_private_network() => Some(Peer::Private),
+        () if end.is_public_network() => Some(Peer::Public),
+        () => None,
+    }
+}
+
+/// Addresses of a node as networks of one address.
+fn addresses(state: &ClusterState, node: &str) -> Vec<String> {
+    let addresses = state.node(node).into_iter().flat_map(|node| &node.status.addresses);
+    let parsed = addresses.filter_map(|address| address.address.parse::<IpAddr>().ok());
+    parsed.map(|address| format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 })).collect()
+}
+
+fn pairs(labels: &Labels) -> Vec<(String, String)> {
+    let split = labels.items.iter().filter_map(|label| label.split_once('='));
+    split.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// The labels that tell a workload from others, from the flow or else from its pods.
+fn telling(end: End<'_>, labels: &Labels, state: Option<&ClusterState>) -> Vec<(String, String)> {
+    let mut labels = pairs(labels);
+    if labels.is_empty()
+        && let Some(endpoint) = state.and_then(|state| endpoint(state, end.endpoint))
+    {
+        labels = endpoint.labels.into_iter().collect();
+    }
+    labels.retain(|(key, _)| TELLING.contains(&key.as_str()));
+    labels
+}
+
+/// A selector for all of these labels; `None` if there is none.
+fn selector(labels: &[(String, String)]) -> Option<String> {
+    let terms: Vec<_> = labels.iter().map(|(key, value)| format!("{key} == '{value}'")).collect();
+    (!terms.is_empty()).then(|| terms.join(" && "))
+}
+
+fn allow(peer: &Peer, protocol: &str, ports: &BTreeSet<i64>, direction: Direction, own: &str) -> Option<Rule> {
+    let protocol: Protocol = protocol.parse().ok()?;
+    let ports = ports.iter().filter_map(|port| u16::try_from(*port).ok()).map(|port| Port::Range(port, port));
+    let ports = if protocol.has_ports() { ports.collect() } else { Vec::new() };
+    Some(rule(protocol, entity(peer, own)?, ports, direction))
+}
+
+fn rule(protocol: Protocol, peer: EntityRule, ports: Vec<Port>, direction: Direction) -> Rule {
+    let at_ports = EntityRule { ports: ports.clone(), ..EntityRule::default() };
+    let (source, destination) = match direction {
+        Direction::Ingress => (peer, at_ports),
+        Direction::Egress => (EntityRule::default(), EntityRule { ports, ..peer }),
+    };
+    Rule {
+        action: Action::Allow,
+        ip_version: None,
+        protocol: Some(protocol),
+        not_protocol: None,
+        icmp: None,
+        not_icmp: None,
+        source,
+        destination,
+        http: None,
+    }
+}
+
+/// Networks that collectors call private.
+const PRIVATE: [&str; 3] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"];
+
+fn entity(peer: &Peer, own: &str) -> Option<EntityRule> {
+    let private = || PRIVATE.map(str::to_owned).to_vec();
+    Some(match peer {
+        Peer::Workload { namespace, labels, .. } => {
+            let elsewhere = namespace != own;
+            let namespace_selector = if elsewhere { in_namespace(namespace) } else { String::new() };
+            EntityRule { selector: selector(labels)?, namespace_selector, ..EntityRule::default() }
+        }
+        Peer::Set { namespace, labels } => {
+            let namespace_selector = match namespace {
+                Some(namespace) if namespace == own => String::new(),
+                Some(namespace) => in_namespace(namespace),
+                None => "global()".to_owned(),
+            };
+            EntityRule { selector: selector(labels)?, namespace_selector, ..EntityRule::default() }
+        }
+        Peer::Node(addresses) => EntityRule { nets: addresses.clone(), ..EntityRule::default() },
+        Peer::Private => EntityRule { nets: private(), ..EntityRule::default() },
+        Peer::Public => EntityRule { not_nets: private(), ..EntityRule::default() },
+    })
+}
+
+fn in_namespace(name: &str) -> String {
+    format!("projectcalico.org/name == '{name}'")
+}
+
+/// Lookups of names at the cluster's resolver, by either protocol.
+fn lookups() -> [Rule; 2] {
+    [Protocol::UDP, Protocol::TCP].map(|protocol| {
+        let resolver = EntityRule {
+            selector: "k8s-app == 'kube-dns'".to_owned(),
+            namespace_selector: in_namespace("kube-system"),
+            ..EntityRule::default()
+        };
+        rule(protocol, resolver, vec![Port::Range(DNS, DNS)], Direction::Egress)
+    })
+}
+
+const fn policy_type(direction: Direction) -> PolicyType {
+    match direction {
+        Direction::Ingress => PolicyType::Ingress,
+        Direction::Egress => PolicyType::Egress,
+    }
+}
+
+const fn rules_of(spec: &mut PolicySpec, direction: Direction) -> &mut Vec<Rule> {
+    match direction {
+        Direction::Ingress => &mut spec.ingress,
+        Direction::Egress => &mut spec.egress,
+    }
+}
+
+/// The tier in which the owner of a namespace has put most of its policies.
+fn tier_of(state: &ClusterState, namespace: &str) -> String {
+    let is_own = |policy: &&Compiled| {
+        let owned = state.policy_facts(&policy.id).is_some_and(|facts| facts.operator.is_some());
+        policy.id.namespace == namespace && policy.id.kind == PolicyKind::CalicoNetworkPolicy && !owned
+    };
+    let mut tiers: BTreeMap<&str, usize> = BTreeMap::new();
+    for policy in state.policy().policies().policies().filter(is_own) {
+        *tiers.entry(&policy.tier).or_default() += 1;
+    }
+    let most = tiers.into_iter().max_by_key(|(_, policies)| *policies);
+    most.map_or_else(|| DEFAULT_TIER.to_owned(), |(tier, _)| tier.to_owned())
+}
+
+/// How long the traffic was watched that the policy allows.
+fn notes(watched: &[&Watched], view: &View<'_>) -> BTreeMap<String, String> {
+    let first = watched.iter().map(|watched| watched.first).min().unwrap_or(view.window.start);
+    let hours = (view.window.end.0 - first.0) as f64 / 3_600_000_000.0;
+    BTreeMap::from([
+        ("catchment.dev/observed-hours".to_owned(), format!("{hours:.1}")),
+        ("catchment.dev/observed-until".to_owned(), view.window.end.to_rfc3339()),
+    ])
+}
+
+const fn to_stage(policy: PolicySpec) -> StagedPolicySpec {
+    StagedPolicySpec { staged_action: StagedAction::Set, policy }
+}
+
+/// An object as an API server takes it.
+fn staged(kind: Kind, object: &impl Serialize) -> Value {
+    let mut value = json!({"apiVersion": kind.api_version(), "kind": kind.name()});
+    let Ok(Value::Object(members)) = serde_json::to_value(object) else { return value };
+    for (name, mut member) in members {
+        without_empty(&mut member);
+        value[name] = member;
+    }
+    value
+}
+
+/// What asks for nothing is left out.
+fn without_empty(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.values_mut().for_each(without_empty);
+            members.retain(|_, member| !member.as_object().is_some_and(serde_json::Map::is_empty));
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_empty),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+#[path = "remedy_tests.rs"]
+mod tests;
