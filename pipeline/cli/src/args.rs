@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use catchment_core::{EventTime, Period};
+use catchment_stages::detect::LabelRule;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
 
 pub(crate) use self::findings::{
     ExplainArgs, FilterArgs, FindingsCommand, FindingsOutput, GetArgs, ListArgs, MuteArgs, Order, OriginArgs,
@@ -38,6 +40,12 @@ pub(crate) enum Command {
     /// What trouble was found: list it, explain it, watch it, mute it
     #[command(subcommand)]
     Findings(FindingsCommand),
+    /// Print objects that make findings surer, for review and `kubectl apply`
+    #[command(subcommand)]
+    Setup(SetupCommand),
+    /// Boundaries of trust between service accounts
+    #[command(subcommand)]
+    Trust(TrustCommand),
     /// Print what the datasets look like
     Schema(SchemaArgs),
     /// Print the effective configuration, or the schema of the file
@@ -137,6 +145,55 @@ pub(crate) struct WhyArgs {
     /// How to print the answer
     #[arg(long, short, value_enum, default_value_t = OutputFormat::Table)]
     pub(crate) output: OutputFormat,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum SetupCommand {
+    /// Network sets for nodes, API server, services and pods of a cluster, and for the metadata services of clouds
+    Networksets(NetworksetsArgs),
+}
+
+#[derive(ClapArgs)]
+#[command(after_help = "\
+Examples:
+  catchment setup networksets > networksets.yaml
+  catchment setup networksets --service-range 10.96.0.0/12
+  kubectl get nodes,endpointslices,servicecidrs,ippools.projectcalico.org -A -o json > state.json
+  catchment setup networksets --snapshot state.json | kubectl apply -f -")]
+pub(crate) struct NetworksetsArgs {
+    /// Objects of the cluster as kubectl prints them, YAML or JSON, instead of its API: a file or a pattern; repeatable
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["kubeconfig", "context"])]
+    pub(crate) snapshot: Vec<String>,
+    /// The kubeconfig file to reach the API with; by default KUBECONFIG, ~/.kube/config, or the service account of the pod
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig file; by default its current one
+    #[arg(long)]
+    pub(crate) context: Option<String>,
+    /// A range of service addresses, where the cluster has no ServiceCIDR to tell it; repeatable
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) service_range: Vec<IpNet>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum TrustCommand {
+    /// Write boundaries from who reached critical backends, for review
+    Propose(ProposeArgs),
+}
+
+#[derive(ClapArgs)]
+#[command(after_help = "\
+Examples:
+  catchment trust propose flows.jsonl > boundaries.yaml
+  catchment run --from flows.ndjson --knowledge cluster.json | catchment trust propose -
+  catchment trust propose flows.jsonl --critical \"tier == 'database'\"")]
+pub(crate) struct ProposeArgs {
+    /// Rows of the dataset `flows` as JSON lines: a file, or `-` for standard input; repeatable
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) rows: Vec<PathBuf>,
+    /// Which backends are critical, instead of those with the label catchment.dev/critical=true; repeatable
+    #[arg(long, value_name = "SELECTOR")]
+    pub(crate) critical: Vec<LabelRule>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -10,7 +10,9 @@ mod nearest;
 mod run;
 mod schema;
 mod selector;
+mod setup;
 mod simulate;
+mod trust;
 mod why;
 mod wiring;
 
@@ -49,6 +51,8 @@ fn command(command: Command) -> Result<ExitCode> {
         Command::Why(args) => return why::why(&args),
         Command::Selector(args) => selector::selector(&args),
         Command::Findings(command) => return findings::findings(&command),
+        Command::Setup(command) => setup::setup(&command),
+        Command::Trust(command) => trust::trust(&command),
         Command::Schema(args) => schema::schema(&args),
         Command::Config(ConfigCommand::Print(args)) => emit(&Config::load(&args.config)?.print()),
         Command::Config(ConfigCommand::Schema) => emit(&pretty(&Config::schema())),

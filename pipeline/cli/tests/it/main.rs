@@ -18,6 +18,7 @@ mod pages;
 mod policies;
 mod process;
 mod run_files;
+mod setup;
 mod small_log;
 mod stalled_sink;
 mod tidy;

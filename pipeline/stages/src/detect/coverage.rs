@@ -179,16 +179,7 @@ mod tests {
             K::Shadowed,
             K::Unused,
             K::PublicExposure,
-            K::NoAck,
-            K::NeverEstablished,
-            K::OneSidedReport,
-            K::DeniedAtDestination,
-            K::ServiceWithoutEndpoints,
-            K::SourceGone,
-            K::DestinationGone,
-            K::LongLived,
             K::ChatterAfterShutdown,
-            K::BackgroundChatter,
         ]
     };
 
