@@ -15,6 +15,8 @@ pub struct Breadth {
     pub origin: String,
     /// No peer is asked for: it is for anyone, outside the cluster too.
     pub anyone: bool,
+    /// The peer is asked for by what it is: labels, namespace, account or service, and not by addresses alone.
+    pub by_identity: bool,
     /// No port is asked for, of a protocol that has ports or of all protocols.
     pub any_port: bool,
 }
@@ -38,6 +40,7 @@ impl Compiled {
             action: rule.action,
             origin: place(&rule.origin).to_owned(),
             anyone: rule.rule.http.is_none() && is_anyone(rule.peer(direction)),
+            by_identity: is_by_identity(rule.peer(direction)),
             any_port: rule.is_any_port(),
         })
     }
@@ -96,6 +99,12 @@ fn is_anyone(peer: &EntityRule) -> bool {
     let EntityRule { selector, not_selector, namespace_selector, not_nets, service_accounts, services, .. } = peer;
     let no_selector = selector.is_empty() && not_selector.is_empty() && namespace_selector.is_empty();
     all_nets && no_selector && not_nets.is_empty() && service_accounts.is_none() && services.is_none()
+}
+
+const fn is_by_identity(peer: &EntityRule) -> bool {
+    let EntityRule { selector, not_selector, namespace_selector, service_accounts, services, .. } = peer;
+    let by_label = !(selector.is_empty() && not_selector.is_empty() && namespace_selector.is_empty());
+    by_label || service_accounts.is_some() || services.is_some()
 }
 
 impl CompiledRule {

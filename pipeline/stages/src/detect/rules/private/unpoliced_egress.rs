@@ -7,9 +7,11 @@
 use catchment_core::{Confidence, FindingKind, Severity, Subject, VerdictReason};
 
 use crate::detect::facts::Facts;
+use crate::detect::known::policy;
 use crate::detect::ranges;
 use crate::detect::rule::{Case, Rule, Story, Told};
 use crate::detect::story::{chain, count};
+use crate::policy::Direction;
 
 const KIND: FindingKind = FindingKind::UnpolicedEgress;
 /// The kubelet and the exporter of node metrics: at these ports it is a node that answers.
@@ -38,7 +40,11 @@ impl Rule for UnpolicedEgress {
         };
         match key.key.key.trace.verdict_reason()? {
             VerdictReason::Profile => Some(case),
-            VerdictReason::Rule => Some(case.refuted()),
+            VerdictReason::Rule => match names_peer(key) {
+                Some(false) => Some(case),
+                Some(true) => Some(case.refuted()),
+                None => None,
+            },
             VerdictReason::EndOfTier => None,
         }
     }
@@ -73,6 +79,18 @@ impl Rule for UnpolicedEgress {
             ..Story::default()
         }
     }
+}
+
+/// Whether the rule that decided says where to; `None` where the policy is not known. Without a view of the cluster a rule
+/// is believed to mean what it allows.
+fn names_peer(key: &Facts<'_>) -> Option<bool> {
+    if key.view.state.is_none() {
+        return Some(true);
+    }
+    let hit = key.key.key.trace.enforced.last()?;
+    let policy = policy(key.view.policed()?, &hit.policy)?;
+    let breadth = policy.breadth(Direction::Egress, usize::try_from(hit.rule_index).ok()?)?;
+    Some(!breadth.anyone)
 }
 
 /// Whether it is the cluster's own machines that are reached: the API server, the kubelet, a node port, or a service whose
@@ -164,11 +182,37 @@ mod tests {
         assert_eq!(of(scene.window([sent(1521).service("shop/oracle")])).len(), 1);
     }
 
+    fn egress(destination: &serde_json::Value) -> (i64, serde_json::Value) {
+        let policy = json!({"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
+            "metadata": {"namespace": "shop", "name": "out"}, "spec": {"types": ["Egress"], "selector": "all()",
+                "egress": [{"action": "Allow", "destination": destination}]}});
+        (0, policy)
+    }
+
+    fn by_rule() -> Flow {
+        sent(5432).trace([rule("shop/out", "default", 0)])
+    }
+
     #[test]
-    fn a_rule_that_decides_ends_it() {
+    fn a_rule_that_allows_any_destination_names_none() {
+        for destination in [json!({}), json!({"ports": [5432]}), json!({"nets": ["0.0.0.0/0"]})] {
+            let mut scene = Scene::with_cluster(Settings::default(), [egress(&destination)]);
+            assert_eq!(of(scene.window([by_rule()])).len(), 1, "{destination}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_names_the_network_ends_it() {
+        let mut scene = Scene::with_cluster(Settings::default(), [egress(&json!({"nets": ["10.20.0.0/16"]}))]);
+        assert_eq!(of(scene.window([sent(5432)])).len(), 1);
+        assert_eq!(of(scene.window([by_rule()]))[0].status, Status::Resolved);
+    }
+
+    #[test]
+    fn a_rule_that_is_not_known_says_nothing() {
         let mut scene = Scene::new();
+        assert_eq!(of(scene.window([by_rule()])), []);
         scene.window([sent(5432)]);
-        let over = of(scene.window([sent(5432).trace([rule("shop/out", "default", 0)])]));
-        assert_eq!(over[0].status, Status::Resolved);
+        assert_eq!(of(scene.window([by_rule()])), []);
     }
 }
