@@ -19,6 +19,7 @@
 mod cluster;
 mod dice;
 mod draw;
+mod encode;
 mod filter;
 mod judge;
 mod knowledge;

@@ -2,10 +2,9 @@
 
 use catchment_core::knowledge::Change;
 use catchment_core::{Error, EventTime, Period, Result};
-use catchment_schemas::goldmane::{FlowListRequest, SortBy, SortOption};
-use prost::Message as _;
 
 use crate::cluster::Cluster;
+use crate::encode::Encoder;
 use crate::knowledge::Known;
 use crate::options::Options;
 use crate::ring::{BUCKET_SECS, bucket_of};
@@ -43,6 +42,7 @@ pub struct Bucket {
 /// ```
 pub struct Offline {
     cluster: Cluster,
+    encoder: Encoder,
     known: Known,
     plants: Vec<Plant>,
     config: String,
@@ -65,7 +65,8 @@ impl Offline {
         let config = options.chosen()?.into_iter().map(|scenario| scenario.config).collect();
         let (first, end) = (options.first(), options.end());
         let cluster = Cluster::new(shape, script, first, end, None);
-        Ok(Self { cluster, known, plants, config, next: bucket_of(first.secs()), end: end.secs() })
+        let encoder = Encoder::default();
+        Ok(Self { cluster, encoder, known, plants, config, next: bucket_of(first.secs()), end: end.secs() })
     }
 
     /// What the cluster's API tells, in the order of time: an object that was there from the beginning counts from when it
@@ -86,6 +87,11 @@ impl Offline {
         &self.plants
     }
 
+    #[cfg(test)]
+    pub(crate) const fn ring(&self) -> &crate::ring::Ring {
+        &self.cluster.ring
+    }
+
     /// What has to be declared to a detector: members of its section `findings`, as YAML; empty if nothing.
     pub fn findings_config(&self) -> &str {
         &self.config
@@ -103,13 +109,7 @@ impl Iterator for Offline {
         self.next += BUCKET_SECS;
         let asked = EventTime::from_secs(self.next).plus(SETTLE.micros());
         self.cluster.advance(asked);
-        let request = FlowListRequest {
-            start_time_gte: start,
-            start_time_lt: self.next,
-            sort_by: vec![SortOption { sort_by: SortBy::SourceName.into() }],
-            ..FlowListRequest::default()
-        };
-        let list = self.cluster.ring.list(&request, asked.secs()).expect("the range is in order");
-        Some(Bucket { start: EventTime::from_secs(start), message: list.encode_to_vec() })
+        let message = self.encoder.bucket(&self.cluster.ring, start);
+        Some(Bucket { start: EventTime::from_secs(start), message })
     }
 }

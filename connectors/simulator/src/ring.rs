@@ -87,12 +87,20 @@ struct Window {
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) key: Arc<FlowKey>,
+    /// The key as it is sent.
+    pub(crate) encoded: Arc<[u8]>,
     /// Given anew when a key comes back after its last window was forgotten.
     pub(crate) id: i64,
     windows: VecDeque<Window>,
 }
 
 impl Held {
+    /// What is known of the bucket that starts at `start`.
+    pub(crate) fn at(&self, start: i64) -> Option<(EndLabels, Tally)> {
+        let at = self.windows.partition_point(|w| w.start < start);
+        self.windows.get(at).filter(|w| w.start == start).map(|w| (w.labels, w.tally))
+    }
+
     /// Whether a window starts within `[start, end)`.
     pub(crate) fn starts_within(&self, start: i64, end: i64) -> bool {
         let first = self.windows.partition_point(|w| w.start < start);
@@ -107,7 +115,7 @@ pub struct Ring {
     head: i64,
     held: Vec<Held>,
     /// By encoded key: one encoding per key, and cheaper to compare than the message.
-    slots: HashMap<Vec<u8>, KeySlot>,
+    slots: HashMap<Arc<[u8]>, KeySlot>,
     labels: LabelTable,
     last_id: i64,
     pushed: HashMap<(KeySlot, i64, i64, String), i64>,
@@ -166,9 +174,9 @@ impl Ring {
 
     /// The slot of a key, a new one if it was never seen.
     pub fn intern(&mut self, key: FlowKey) -> KeySlot {
-        let held = &mut self.held;
-        *self.slots.entry(key.encode_to_vec()).or_insert_with(|| {
-            held.push(Held { key: Arc::new(key), id: 0, windows: VecDeque::new() });
+        let (held, encoded): (_, Arc<[u8]>) = (&mut self.held, key.encode_to_vec().into());
+        *self.slots.entry(Arc::clone(&encoded)).or_insert_with(|| {
+            held.push(Held { key: Arc::new(key), encoded, id: 0, windows: VecDeque::new() });
             KeySlot(held.len() as u32 - 1)
         })
     }
@@ -176,6 +184,19 @@ impl Ring {
     /// The key of a slot.
     pub fn key(&self, slot: KeySlot) -> &Arc<FlowKey> {
         &self.held[slot.0 as usize].key
+    }
+
+    /// How many slots were given.
+    pub(crate) fn slots(&self) -> u32 {
+        self.held.len() as u32
+    }
+
+    pub(crate) fn of(&self, slot: KeySlot) -> &Held {
+        &self.held[slot.0 as usize]
+    }
+
+    pub(crate) fn labels_of(&self, id: LabelsId) -> &[String] {
+        self.labels.get(id)
     }
 
     /// The number of a label list.

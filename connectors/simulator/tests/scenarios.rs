@@ -396,3 +396,19 @@ fn a_plant_is_a_line_that_says_what_when_and_why() {
     assert_eq!((&line["kind"], told, &line["until"]), (&"asymmetry.no-ack".into(), Some(plant.from), &Value::Null));
     assert_eq!(line["subject"], plant.subject);
 }
+
+#[test]
+fn the_page_lists_every_scenario() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/simulator.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let listed: BTreeSet<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    let row = |s: &Scenario| match s.kind {
+        "" => format!("| `{}` | {} |", s.name, s.doc),
+        kind => format!("| `{}` | `{kind}` | {} |", s.name, s.doc),
+    };
+    let rows: BTreeSet<String> = Scenario::all().map(row).collect();
+    assert_eq!(listed, rows.iter().map(String::as_str).collect());
+    for config in Scenario::all().flat_map(|scenario| scenario.config.lines()) {
+        assert!(page.contains(&format!("    {config}\n")), "{config}");
+    }
+}

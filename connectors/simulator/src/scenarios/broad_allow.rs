@@ -21,6 +21,6 @@ fn plant(scene: &mut Scene<'_>) {
         let narrow = vec![let_in(peer(&pair.client), pair.port)];
         scene.edit(until, &pair.ingress, spec("api", 100, "Ingress", narrow));
     }
-    scene.talk(&pair.talk(), scene.begin, scene.end);
+    scene.talk(&pair.talk(), scene.since, scene.end);
     scene.plant(pair.ingress.rule_subject("ingress[0]"));
 }

@@ -29,7 +29,7 @@ fn plant(scene: &mut Scene<'_>) {
         scene.change(at, deployment(client, 0));
         scene.change(at, terminating(client, at));
     }
-    scene.talk(&pair.talk(), scene.begin, scene.stop());
+    scene.talk(&pair.talk(), scene.since, scene.stop());
     if let Some(until) = scene.until {
         let gone = pod(client);
         scene.remove(until, gone);

@@ -21,10 +21,10 @@ fn plant(scene: &mut Scene<'_>) {
     let pair = scene.pair();
     let vault = scene.workload(&pair.client.namespace, "vault");
     scene.deploy(&vault);
-    let (from, begin, end, stop) = (scene.from, scene.begin, scene.end, scene.stop());
+    let (from, since, end, stop) = (scene.from, scene.since, scene.end, scene.stop());
     let deny = json!({"action": "Deny", "destination": peer(&vault)});
-    scene.edit(begin + 30, &pair.egress, spec("web", 100, "Egress", vec![let_out(peer(&pair.server), HTTP), deny]));
-    scene.talk(&pair.talk(), begin, end);
+    scene.edit(since + 30, &pair.egress, spec("web", 100, "Egress", vec![let_out(peer(&pair.server), HTTP), deny]));
+    scene.talk(&pair.talk(), since, end);
     let denied = Side::new(Action::Deny, trace(vec![pair.egress.denies(1)]), Pace::KNOCKS);
     let talk = Talk::new(&pair.client, &vault, HTTP).leaving(denied);
     scene.talk(&talk, from, stop);

@@ -29,7 +29,7 @@ const SENDS: Pace = Pace { requests: 0.4, replies: 0.0, request_bytes: 1200.0, r
 
 fn plant(scene: &mut Scene<'_>, is_source: bool) {
     let pair = scene.pair();
-    scene.talk(&pair.talk(), scene.begin, scene.from);
+    scene.talk(&pair.talk(), scene.since, scene.from);
     let mut left = pair.talk();
     let next = if is_source {
         left = left.at(Pace { requests: 0.0, replies: 0.4, ..SENDS });

@@ -21,7 +21,7 @@ fn plant(scene: &mut Scene<'_>) {
     let other = scene.workload(&pair.client.namespace, "search");
     scene.deploy(&other);
     let ingress = scene.guard_ingress(&pair.client, &other, HTTP);
-    scene.talk(&pair.talk(), scene.begin, scene.end);
+    scene.talk(&pair.talk(), scene.since, scene.end);
     let allowed = |hit| Side::new(Action::Allow, trace(vec![hit]), Pace::STEADY);
     let denied = Side::new(Action::Deny, trace(vec![pair.egress.ends_tier()]), Pace::KNOCKS);
     let ask = Talk::new(&pair.client, &other, HTTP);
@@ -30,7 +30,7 @@ fn plant(scene: &mut Scene<'_>) {
     let one = spec("web", 100, "Egress", vec![let_out(peer(&pair.server), HTTP)]);
     if scene.variant(2) == 1 {
         // It was let through until an edit.
-        let first = scene.begin + 30;
+        let first = scene.since + 30;
         scene.edit(first, &pair.egress, both.clone());
         scene.talk(&answered, first, scene.from);
         scene.edit(scene.from, &pair.egress, one);

@@ -16,7 +16,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 
 fn plant(scene: &mut Scene<'_>) {
     let pair = scene.pair();
-    scene.talk(&pair.talk(), scene.begin, scene.end);
+    scene.talk(&pair.talk(), scene.since, scene.end);
     let policy = Policy::new(&pair.server.namespace, "checkout", scene.from);
     let well = let_in(peer(&pair.client), pair.port);
     let selecting = |selector: &str| {

@@ -157,6 +157,8 @@ static ALL: [Scenario; 45] = [
 const LEAD_SECS: i64 = 300;
 /// The longest time from one plant of a scenario to its next.
 const GAP_SECS: i64 = 300;
+/// Pods of a plant talk so long before it and after its end, so that many plants do not all talk at once.
+const AROUND_SECS: i64 = 3600;
 /// A plant that ends lasts at least this long, and at most twice.
 const LAST_SECS: i64 = 1200;
 
@@ -179,19 +181,22 @@ pub(crate) fn script(options: &Options, shape: &Shape, world: &World) -> Result<
 fn scene<'a>(options: &Options, script: &'a mut Script, scenario: &'static Scenario, number: u32) -> Scene<'a> {
     let name = scenario.name.bytes().fold(0, |name: u64, byte| name.wrapping_mul(257) + u64::from(byte));
     let mut dice = Dice::of(&[options.seed, 10, name, u64::from(number)]);
-    let (begin, end) = (options.first().secs(), options.known_until().secs());
-    let lead = LEAD_SECS.min((end - begin) / 8);
-    let gap = ((end - begin - lead) * 3 / 5 / i64::from(options.plants.max(1))).clamp(1, GAP_SECS);
+    let (begin, close) = (options.first().secs(), options.known_until().secs());
+    let lead = LEAD_SECS.min((close - begin) / 8);
+    let gap = ((close - begin - lead) * 3 / 5 / i64::from(options.plants.max(1))).clamp(1, GAP_SECS);
     let from = begin + lead + gap * i64::from(number) + dice.below(gap as u64) as i64;
     let until = from + LAST_SECS + dice.below(LAST_SECS as u64) as i64;
+    let until = Some(until).filter(|until| number % 2 == 1 && *until < close);
     Scene {
         script,
         scenario,
         number: number as usize,
         begin,
+        since: begin.max(from - AROUND_SECS),
         from,
-        until: Some(until).filter(|until| number % 2 == 1 && *until < end),
-        end,
+        until,
+        end: until.map_or(close, |until| close.min(until + AROUND_SECS)),
+        close,
         // The last three are left to the habits that a detector has to bear with.
         nodes: (options.nodes as usize).saturating_sub(3).max(1),
         tag: drawn(dice.clone(), 4),

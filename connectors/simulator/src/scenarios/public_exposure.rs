@@ -18,7 +18,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 
 fn plant(scene: &mut Scene<'_>) {
     let pair = scene.pair();
-    scene.talk(&pair.talk(), scene.begin, scene.end);
+    scene.talk(&pair.talk(), scene.since, scene.end);
     let namespace = pair.server.namespace.clone();
     let shop = scene.workload(&namespace, "shop");
     scene.deploy(&shop);

@@ -27,12 +27,16 @@ pub(super) struct Scene<'a> {
     pub(super) number: usize,
     /// When the nodes begin to count.
     pub(super) begin: i64,
+    /// When its pods begin to talk.
+    pub(super) since: i64,
     /// When what is planted begins.
     pub(super) from: i64,
     /// When it ends; never if absent.
     pub(super) until: Option<i64>,
-    /// When all ends.
+    /// When its pods fall silent.
     pub(super) end: i64,
+    /// When the run ends.
+    pub(super) close: i64,
     /// How many nodes a plant may use.
     pub(super) nodes: usize,
     pub(super) dice: Dice,
@@ -54,6 +58,7 @@ impl Scene<'_> {
     /// What is planted never ends.
     pub(super) fn for_ever(&mut self) {
         self.until = None;
+        self.end = self.close;
     }
 
     /// One of so many variants, in turn.
@@ -220,7 +225,7 @@ impl Scene<'_> {
 
     /// Goes well but for the time of the plant.
     pub(super) fn interrupt(&mut self, well: &Talk, ill: &Talk) {
-        self.talk(well, self.begin, self.from);
+        self.talk(well, self.since, self.from);
         self.talk(ill, self.from, self.stop());
         self.talk(well, self.stop(), self.end);
     }

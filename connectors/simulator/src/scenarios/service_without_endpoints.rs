@@ -15,7 +15,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 
 fn plant(scene: &mut Scene<'_>) {
     let pair = scene.pair();
-    scene.talk(&pair.talk(), scene.begin, scene.from);
+    scene.talk(&pair.talk(), scene.since, scene.from);
     let server = &pair.server;
     if scene.variant(2) == 0 {
         scene.change(scene.from, service(server, "apis"));

@@ -18,7 +18,7 @@ fn plant(scene: &mut Scene<'_>) {
     let pair = scene.pair();
     let probe = scene.workload(&pair.client.namespace, "probe");
     scene.deploy(&probe);
-    scene.talk(&pair.talk(), scene.begin, scene.end);
+    scene.talk(&pair.talk(), scene.since, scene.end);
     let well = || let_in(peer(&pair.client), pair.port);
     if scene.variant(2) == 0 {
         let all = vec![well(), json!({"action": "Deny"})];

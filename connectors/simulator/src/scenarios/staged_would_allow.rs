@@ -21,7 +21,7 @@ fn plant(scene: &mut Scene<'_>) {
     let pair = scene.pair();
     let other = scene.workload(&pair.client.namespace, "search");
     scene.deploy(&other);
-    scene.talk(&pair.talk(), scene.begin, scene.end);
+    scene.talk(&pair.talk(), scene.since, scene.end);
     let staged = Policy::staged(&pair.client.namespace, "widen", scene.from);
     let staged = scene.policy(staged, spec("web", 10, "Egress", vec![let_out(peer(&other), HTTP)]));
     let denied = |trace| Side::new(Action::Deny, trace, Pace::KNOCKS);

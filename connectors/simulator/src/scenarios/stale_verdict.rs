@@ -25,7 +25,7 @@ fn plant(scene: &mut Scene<'_>) {
     let kept = Pace { starts: 0.0, ..Pace::STEADY };
     let stale = preview(vec![pair.ingress.allows(0)], vec![pair.ingress.ends_tier()]);
     let ill = pair.talk().arriving(Side::new(Action::Allow, stale, kept)).at(kept);
-    scene.talk(&pair.talk(), scene.begin, scene.from);
+    scene.talk(&pair.talk(), scene.since, scene.from);
     scene.talk(&ill, scene.from, scene.stop());
     scene.plant(ill.subject());
 }
