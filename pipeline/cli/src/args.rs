@@ -11,8 +11,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 pub(crate) use self::findings::{
-    ExplainArgs, FilterArgs, FindingsCommand, FindingsOutput, GetArgs, ListArgs, MuteArgs, Order, OriginArgs,
-    StatusArg, WatchArgs, WatchOutput,
+    CoverageArgs, ExplainArgs, FilterArgs, FindingsCommand, FindingsOutput, GetArgs, ListArgs, MuteArgs, Order,
+    OriginArgs, StatusArg, WatchArgs, WatchOutput,
 };
 
 /// Streaming flow-log pipeline for Kubernetes.

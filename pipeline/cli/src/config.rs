@@ -249,7 +249,8 @@ impl Config {
 fn findings(text: &str, value: Option<Value>) -> Result<detect::Settings> {
     #[derive(Deserialize)]
     struct Only {
-        findings: detect::Settings,
+        #[serde(rename = "findings")]
+        _findings: detect::Settings,
     }
     let value = value.filter(|value| !value.is_null()).unwrap_or_else(|| Value::Object(Map::new()));
     serde_json::from_value(value).map_err(|e| match serde_saphyr::from_str::<Only>(text) {

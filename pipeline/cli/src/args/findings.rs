@@ -6,6 +6,7 @@ use std::str::FromStr;
 use catchment_core::{EventTime, Family, FindingKind, Period, Severity, Status};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 
+use super::OutputFormat;
 use crate::nearest::word;
 
 #[derive(Subcommand)]
@@ -18,6 +19,8 @@ pub(crate) enum FindingsCommand {
     Explain(ExplainArgs),
     /// Print what becomes of findings as it is told, until Ctrl-C
     Watch(WatchArgs),
+    /// Say which kinds of findings can be told of the configured sources, and why others cannot
+    Coverage(CoverageArgs),
     /// Print what to add to the configuration so that findings are not told
     Mute(MuteArgs),
 }
@@ -25,7 +28,7 @@ pub(crate) enum FindingsCommand {
 /// Where findings are read.
 #[derive(ClapArgs)]
 pub(crate) struct OriginArgs {
-    /// Address of a running process, like http://127.0.0.1:9464; by default `http.listen` of --config, else that one
+    /// Address of a running process; by default `http.listen` of --config, else `http://127.0.0.1:9464`
     #[arg(long, conflicts_with = "from")]
     pub(crate) url: Option<String>,
     /// Rows as the sink for JSON lines writes them, `-` for standard input; repeatable. The newest row of each finding
@@ -131,6 +134,8 @@ pub(crate) enum FindingsOutput {
     Yaml,
     /// The ids, one a line
     Name,
+    /// One event of the Open Cybersecurity Schema Framework a line
+    Ocsf,
 }
 
 #[derive(ClapArgs)]
@@ -189,6 +194,21 @@ pub(crate) enum WatchOutput {
     Text,
     /// One JSON object a line
     Jsonl,
+}
+
+#[derive(ClapArgs)]
+#[command(after_help = "\
+Examples:
+  catchment findings coverage
+  catchment findings coverage --config catchment.yaml")]
+pub(crate) struct CoverageArgs {
+    /// Configuration file: its sources are judged, with what it knows of the cluster and may read there. Without it, all
+    /// collectors are
+    #[arg(long, short, env = "CATCHMENT_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// How to print it
+    #[arg(long, short, value_enum, default_value_t = OutputFormat::Table)]
+    pub(crate) output: OutputFormat,
 }
 
 #[derive(ClapArgs)]

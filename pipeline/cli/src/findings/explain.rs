@@ -9,7 +9,7 @@ use catchment_core::{Error, FindingId, FindingKind, FindingRow, Result};
 
 use super::origin::Origin;
 use super::row::Row;
-use super::words::{age, painted_severity, read_aloud, short_ids, wrap};
+use super::words::{age, lines, painted_severity, read_aloud, short_ids, wrap};
 use super::{kinds, one};
 use crate::args::ExplainArgs;
 use crate::nearest;
@@ -75,7 +75,7 @@ fn facts(row: &Row) -> String {
     facts.extend(finding.owner.iter().map(|owner| ("owner", owner.clone())));
     facts.extend(finding.mute.iter().map(|mute| ("muted", format!("until {}: {}", mute.until, mute.reason))));
     let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-    facts.iter().map(|(name, value)| format!("  {name:width$}  {value}\n")).collect()
+    lines(facts.iter().map(|(name, value)| format!("  {name:width$}  {value}")))
 }
 
 fn status(finding: &FindingRow) -> String {
@@ -93,7 +93,7 @@ fn windows(finding: &FindingRow) -> String {
 }
 
 fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}\n")).collect()
+    lines(text.lines().map(|line| format!("  {line}")))
 }
 
 fn related(finding: &FindingRow, all: &BTreeMap<FindingId, Row>) -> String {

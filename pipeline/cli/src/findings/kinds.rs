@@ -1,6 +1,6 @@
 //! What each kind of finding means, how it is found, and what to do.
 
-use catchment_core::FindingKind::{self as Kind, *};
+use catchment_core::FindingKind as Kind;
 
 /// What people are told of a kind.
 pub(crate) struct Meaning {
@@ -18,7 +18,7 @@ pub(crate) fn of(kind: Kind) -> &'static Meaning {
 
 macro_rules! meanings {
     ($($kind:ident: $means:literal, $found:literal, $mend:literal;)*) => {
-        const MEANINGS: &[Meaning] = &[$(Meaning { kind: $kind, means: $means, found: $found, mend: $mend },)*];
+        const MEANINGS: &[Meaning] = &[$(Meaning { kind: Kind::$kind, means: $means, found: $found, mend: $mend },)*];
     };
 }
 

@@ -1,5 +1,6 @@
 //! `catchment findings`: what trouble was found.
 
+mod coverage;
 mod explain;
 mod filter;
 mod kinds;
@@ -31,6 +32,7 @@ pub(crate) fn findings(command: &FindingsCommand) -> Result<ExitCode> {
         FindingsCommand::Get(args) => get(args),
         FindingsCommand::Explain(args) => explain::explain(args),
         FindingsCommand::Watch(args) => watch::watch(args),
+        FindingsCommand::Coverage(args) => coverage::coverage(args),
         FindingsCommand::Mute(args) => mute::mute(args),
     };
     done.map(|()| ExitCode::SUCCESS)

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use catchment_core::{Error, FindingId, Result};
+use catchment_core::{Error, FindingId, Result, ocsf};
 use serde_json::Value;
 
 use super::row::Row;
 use super::table::{self, Cell, plain};
-use super::words::{age, is_coloured, severity, short_ids, subject};
+use super::words::{age, is_coloured, lines, severity, short_ids, subject};
 use crate::args::FindingsOutput;
 
 /// The rows in the form that was asked for. Ids are shortened as far as `all` allows.
@@ -16,12 +16,13 @@ pub(super) fn rows(rows: &[&Row], output: FindingsOutput, all: &BTreeMap<Finding
     Ok(match output {
         FindingsOutput::Table => short_table(rows, &short_ids(all)),
         FindingsOutput::Wide => wide_table(rows),
-        FindingsOutput::Json => crate::pretty(&Value::from_iter(values.into_iter().cloned())),
-        FindingsOutput::Jsonl => values.iter().map(|value| format!("{value}\n")).collect(),
+        FindingsOutput::Json => crate::pretty(&values.into_iter().cloned().collect::<Value>()),
+        FindingsOutput::Jsonl => lines(values.into_iter()),
         FindingsOutput::Yaml => {
             serde_saphyr::to_string(&values).map_err(|e| Error::internal("cannot write YAML").caused_by(e))?
         }
-        FindingsOutput::Name => rows.iter().map(|row| format!("{}\n", row.finding.id)).collect(),
+        FindingsOutput::Ocsf => lines(rows.iter().map(|row| ocsf::finding(&row.stream, row.window, &row.finding))),
+        FindingsOutput::Name => lines(rows.iter().map(|row| row.finding.id)),
     })
 }
 
@@ -33,7 +34,7 @@ fn short_table(rows: &[&Row], ids: &BTreeMap<FindingId, String>) -> String {
         cells
     };
     let heads = ["ID", "SEVERITY", "KIND", "STATUS", "NAMESPACE", "SUBJECT", "SINCE", "TITLE"];
-    table_or_nothing(&heads, rows.iter().map(cells).collect())
+    table_or_nothing(&heads, &rows.iter().map(cells).collect::<Vec<_>>())
 }
 
 fn wide_table(rows: &[&Row]) -> String {
@@ -53,7 +54,7 @@ fn wide_table(rows: &[&Row]) -> String {
     };
     let heads = ["FINDING ID", "SEVERITY", "KIND", "STATUS", "NAMESPACE", "SUBJECT", "SINCE", "OWNER", "CONFIDENCE"];
     let further = ["WINDOWS", "CONNECTIONS", "LAST SEEN", "TITLE"];
-    table_or_nothing(&[&heads[..], &further].concat(), rows.iter().map(cells).collect())
+    table_or_nothing(&[&heads[..], &further].concat(), &rows.iter().map(cells).collect::<Vec<_>>())
 }
 
 /// In a cell that has nothing to say.
@@ -73,6 +74,6 @@ fn what(row: &Row) -> [Cell; 6] {
     ]
 }
 
-fn table_or_nothing(heads: &[&str], rows: Vec<Vec<Cell>>) -> String {
-    if rows.is_empty() { "no findings\n".to_owned() } else { table::render(heads, &rows) }
+fn table_or_nothing(heads: &[&str], rows: &[Vec<Cell>]) -> String {
+    if rows.is_empty() { "no findings\n".to_owned() } else { table::render(heads, rows) }
 }

@@ -1,6 +1,7 @@
 //! What people read of findings: subjects, ages, ids, severities.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::IsTerminal as _;
 
 use catchment_core::{EventTime, FindingId, Severity, Subject};
@@ -45,6 +46,11 @@ pub(super) fn read_aloud(subject: &Subject) -> (String, Vec<(String, String)>) {
 
 fn name<const N: usize>(parts: [Option<String>; N]) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join("/")
+}
+
+/// One line for each.
+pub(super) fn lines<T: fmt::Display>(items: impl Iterator<Item = T>) -> String {
+    items.fold(String::new(), |text, item| text + &format!("{item}\n"))
 }
 
 /// How long ago that was, in the two largest units that say something.

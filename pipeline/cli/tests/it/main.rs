@@ -11,6 +11,7 @@ mod demo;
 mod explained;
 mod findings;
 mod full_disk;
+mod killed;
 mod knowledge;
 mod lab;
 mod lost_log;

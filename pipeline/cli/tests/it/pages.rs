@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::{Running, binary};
+use crate::{Running, binary, findings};
 
 /// Long past anything a loaded machine needs.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -34,9 +34,14 @@ fn configuration(dir: &Path) -> String {
 }
 
 /// Starts it with further configuration; returns the address of its pages.
-pub(crate) fn start(dir: &Path, further: &str) -> (Running, String) {
+fn start(dir: &Path, further: &str) -> (Running, String) {
+    start_with(dir, &(configuration(dir) + further))
+}
+
+/// Starts one with this configuration.
+pub(crate) fn start_with(dir: &Path, configuration: &str) -> (Running, String) {
     let config = dir.join("catchment.yaml");
-    fs::write(&config, configuration(dir) + further).expect("written");
+    fs::write(&config, configuration).expect("written");
     let mut command = binary();
     command.args(["run", "--config"]).arg(&config).env("NO_COLOR", "1");
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
@@ -47,7 +52,7 @@ pub(crate) fn start(dir: &Path, further: &str) -> (Running, String) {
 }
 
 /// The status and the body of a page.
-pub(crate) fn get(address: &str, path: &str) -> (u16, String) {
+fn get(address: &str, path: &str) -> (u16, String) {
     let mut connection = TcpStream::connect(address).expect("it listens");
     write!(connection, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("it reads");
     let mut answer = String::new();
@@ -95,6 +100,21 @@ fn documented() -> Metrics {
     .collect()
 }
 
+/// The metrics that have samples only where something was found.
+fn served_of_findings(dir: &Path) -> Metrics {
+    let (_running, address) = findings::running(dir);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut served = served(&get(&address, "/metrics").1);
+        served.retain(|name, (_, labels)| name.starts_with("catchment_findings_") && !labels.is_empty());
+        if !served.is_empty() {
+            return served;
+        }
+        assert!(Instant::now() < deadline, "nothing was found");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn the_documentation_lists_the_metrics_that_are_served() {
     let dir = tempfile::tempdir().unwrap();
@@ -103,7 +123,8 @@ fn the_documentation_lists_the_metrics_that_are_served() {
     let enrich = format!("enrich: {{ kubernetes: {{ kubeconfig: {} }} }}\n", kubeconfig.display());
     let (_running, address) = start(dir.path(), &enrich);
     let (status, page) = get(&address, "/metrics");
-    let (served, documented) = (served(&page), documented());
+    let (mut served, documented) = (served(&page), documented());
+    served.extend(served_of_findings(dir.path()));
     assert_eq!(status, 200);
     assert!(page.ends_with("# EOF\n"), "{page}");
     for (name, metric) in &served {

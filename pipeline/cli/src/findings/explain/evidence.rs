@@ -101,7 +101,9 @@ fn member(text: &mut String, name: &str, value: &Value, depth: usize) {
         }
         Value::Array(items) => {
             let _ = writeln!(text, "{indent}{name}");
-            items.iter().for_each(|item| element(text, item, depth + 1));
+            for item in items {
+                element(text, item, depth + 1);
+            }
         }
         _ => {
             let _ = writeln!(text, "{indent}{name}: {}", scalar(value));
