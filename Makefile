@@ -1,7 +1,7 @@
 # The menu: CI calls these same names. `make` alone lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help setup build fmt lint test test-kafka test-s3 test-alertmanager test-goldmane test-cluster test-faults test-ledger fuzz demo bench docs clean
+.PHONY: help setup build fmt lint test test-kafka test-s3 test-alertmanager test-goldmane test-cluster test-faults test-ledger fuzz demo bench quality quality-brief docs clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  %-17s %s\n' "$$name" "$$text"; done
@@ -59,6 +59,12 @@ demo: ## The main job end to end: simulated cluster, Kafka, Parquet, compared wi
 
 bench: ## Benchmarks of the stages
 	cargo bench -p catchment-benches
+
+quality: ## What findings find and make up over planted truth, some minutes; rewrites docs/quality.md
+	cargo run --release -p catchment-quality -- full docs/quality.md
+
+quality-brief: ## The same over three clusters; fails where a kind of finding is below its bar
+	tools/quality.sh
 
 docs: ## Reference documentation of every crate, in target/doc
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

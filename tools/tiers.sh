@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs tiers of tests that need more than cargo: real servers, other compiler flags.
 #
-#   tiers.sh [kafka] [s3] [alertmanager] [cluster] [ledger] [faults] [fuzz]
+#   tiers.sh [kafka] [s3] [alertmanager] [cluster] [ledger] [faults] [quality] [fuzz]
 #
 # A tier that lacks a tool is named as not run; in CI that fails the whole at its end. Every other
 # failure does at once.
@@ -13,7 +13,7 @@ for tier in "$@"; do
     code=0
     case $tier in
         kafka | s3 | alertmanager | cluster) tools/tier.sh "$tier" || code=$? ;;
-        ledger | faults) "tools/$tier.sh" || code=$? ;;
+        ledger | faults | quality) "tools/$tier.sh" || code=$? ;;
         fuzz) fuzz/run.sh || code=$? ;;
         *)
             sed -n 's/^#   //p' "${BASH_SOURCE[0]}" >&2

@@ -42,7 +42,7 @@ pub struct Outcome {
 /// Lets a cluster run and looks for findings in it.
 pub fn run(options: &Options) -> Result<Outcome> {
     let simulated = Offline::new(options)?;
-    let truth = simulated.plants().iter().chain(simulated.ordinary()).cloned().collect();
+    let truth = simulated.plants().to_vec();
     let timeline = Timeline::complete(simulated.changes()?);
     let settings = Arc::new(settings(simulated.findings_config())?);
     let mut detector = Detector::new(settings, CLUSTER, Some(timeline.clone()));

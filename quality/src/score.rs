@@ -11,6 +11,8 @@ use crate::run::{CLUSTER, Outcome, Told, WINDOW_MICROS};
 
 /// A finding may still open so long after its plant ends: the window in which that happens, and the next.
 const AFTER_MICROS: i64 = 2 * WINDOW_MICROS;
+/// Nodes report from their last flush on, into the bucket of that time: so long before its first packet a row may begin.
+const EARLY_MICROS: i64 = 32_000_000;
 
 /// How well one kind is found.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -179,7 +181,7 @@ impl<'a> Problem<'a> {
 
     /// Whether a finding that opens then says what is there.
     fn explains(&self, opening: &Opening<'_>) -> bool {
-        opening.at > self.plant.from && self.plant.until.is_none_or(|until| opening.at <= until.plus(AFTER_MICROS))
+        opening.at.plus(EARLY_MICROS) > self.plant.from && self.plant.until.is_none_or(|until| opening.at <= until.plus(AFTER_MICROS))
     }
 }
 
@@ -231,4 +233,100 @@ fn openings(told: &[Told]) -> BTreeMap<FindingId, Vec<Opening<'_>>> {
     }
     openings.retain(|_, openings| !openings.is_empty());
     openings
+}
+
+#[cfg(test)]
+mod tests {
+    use catchment_core::FindingRow;
+    use serde_json::json;
+
+    use super::*;
+
+    const MINUTE: i64 = 60;
+
+    fn plant(workload: &str, from: i64, until: Option<i64>) -> Plant {
+        Plant {
+            kind: "private.scan",
+            subject: json!({"namespace": "shop", "workload": workload}),
+            from: EventTime::from_secs(from),
+            until: until.map(EventTime::from_secs),
+            scenario: "scan",
+        }
+    }
+
+    fn told(workload: &str, status: Status, at: i64) -> Told {
+        let subject = Subject::default().with("workload", Some(workload)).with("namespace", Some("shop"));
+        let at = EventTime::from_secs(at);
+        let row = FindingRow {
+            id: FindingId::of(FindingKind::Scan, CLUSTER, &subject),
+            kind: FindingKind::Scan,
+            status,
+            severity: Severity::Medium,
+            confidence: Confidence::Suspected,
+            mute: None,
+            first_seen: at,
+            last_seen: at,
+            windows_seen: 1,
+            reopen_count: 0,
+            resolution: None,
+            namespace: None,
+            owner: None,
+            subject,
+            impact: String::new(),
+            evidence: String::new(),
+            title: String::new(),
+            explanation: String::new(),
+            remediation: String::new(),
+            verify: String::new(),
+            related: Vec::new(),
+        };
+        Told { at, row }
+    }
+
+    fn scan(truth: Vec<Plant>, told: Vec<Told>) -> (usize, usize, usize, usize) {
+        let scores = Scores::of(&Outcome { truth, told, flows: 0, windows: 0 });
+        let scan = &scores.kinds[&FindingKind::Scan];
+        (scan.planted, scan.found, scan.right, scan.wrong)
+    }
+
+    #[test]
+    fn a_plant_is_found_where_its_subject_is_told_while_it_lasts() {
+        let truth = || vec![plant("web", 600, Some(1200)), plant("api", 600, None)];
+        let both = [told("web", Status::Opened, 660), told("api", Status::Opened, 9000)];
+        assert_eq!(scan(truth(), both.to_vec()), (2, 2, 2, 0));
+        assert_eq!(scan(truth(), both[..1].to_vec()), (2, 1, 1, 0));
+        assert_eq!(scan(truth(), vec![told("db", Status::Opened, 660)]), (2, 0, 0, 1));
+    }
+
+    #[test]
+    fn what_opens_before_the_plant_or_long_after_it_is_made_up() {
+        let truth = || vec![plant("web", 600, Some(1200))];
+        assert_eq!(scan(truth(), vec![told("web", Status::Opened, 1200 + 2 * MINUTE)]), (1, 1, 1, 0));
+        assert_eq!(scan(truth(), vec![told("web", Status::Opened, 1200 + 3 * MINUTE)]), (1, 0, 0, 1));
+        let early = [told("web", Status::Opened, 300), told("web", Status::Resolved, 360)];
+        assert_eq!(scan(truth(), early.to_vec()), (1, 0, 0, 1));
+    }
+
+    #[test]
+    fn one_that_opens_again_without_a_reason_is_wrong_although_the_plant_was_found() {
+        let rows = [(Status::Opened, 660), (Status::Resolved, 1260), (Status::Opened, 7200)];
+        let rows = rows.map(|(status, at)| told("web", status, at));
+        assert_eq!(scan(vec![plant("web", 600, Some(1200))], rows.to_vec()), (1, 1, 0, 1));
+    }
+
+    #[test]
+    fn what_folds_into_another_finding_is_judged_by_itself() {
+        let mut parent = told("", Status::Opened, 660);
+        parent.row.related = vec![told("web", Status::Opened, 0).row.id, told("db", Status::Opened, 0).row.id];
+        assert_eq!(scan(vec![plant("web", 600, None)], vec![parent]), (1, 1, 1, 1));
+    }
+
+    #[test]
+    fn delays_are_of_the_windows_that_opened() {
+        let truth = vec![plant("web", 600, None), plant("api", 600, None)];
+        let told = vec![told("web", Status::Opened, 660), told("api", Status::Opened, 900)];
+        let scores = Scores::of(&Outcome { truth, told, flows: 0, windows: 0 });
+        let scan = &scores.kinds[&FindingKind::Scan];
+        assert_eq!((scan.delay(50), scan.delay(95)), (Some(60), Some(300)));
+    }
 }

@@ -11,7 +11,7 @@ boundaries:
 /// From where isolated namespaces may be reached.
 pub(super) const ISOLATED_NAMESPACES: &str = "\
 isolated_namespaces:
-  - namespace: catchment.dev/isolated == 'true'
+  - namespace: isolated-*
     from: [tellers]
 ";
 

@@ -13,7 +13,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 };
 
 fn plant(scene: &mut Scene<'_>) {
-    let (outside, isolated) = (scene.namespace(), scene.namespace_with(&[("catchment.dev/isolated", "true")]));
+    let (outside, isolated) = (scene.namespace(), scene.namespace_called("isolated", &[]));
     let (client, server) = (scene.workload(&outside, "web"), scene.workload(&isolated, "api"));
     let pair = scene.pair_of(client, server);
     scene.talk(&pair.talk(), scene.from, scene.stop());

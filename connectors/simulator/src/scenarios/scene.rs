@@ -99,7 +99,13 @@ impl Scene<'_> {
 
     /// A namespace with further labels, which may name another environment.
     pub(super) fn namespace_with(&mut self, labels: &[(&str, &str)]) -> String {
-        let name = format!("{}-{}{}", WORDS[self.dice.index(WORDS.len())], self.tag, drawn(self.dice.clone(), 2));
+        let word = WORDS[self.dice.index(WORDS.len())];
+        self.namespace_called(word, labels)
+    }
+
+    /// A namespace whose name begins with a word.
+    pub(super) fn namespace_called(&mut self, word: &str, labels: &[(&str, &str)]) -> String {
+        let name = format!("{word}-{}{}", self.tag, drawn(self.dice.clone(), 2));
         self.dice.next();
         let mut namespace = object("v1", "Namespace", "", &name, self.made());
         namespace["metadata"]["labels"] =
