@@ -50,7 +50,8 @@ fn made() -> String {
     let date = Command::new("date").args(["-u", "+%F"]).output().ok();
     let date = date.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned()).unwrap_or_default();
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let processor = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("?", |(_, name)| name);
+    let processor =
+        info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("?", |(_, name)| name);
     let courses: Vec<_> = full().iter().map(Course::describe).collect();
     format!("Made on {date}, {} x {processor}, by `make quality`. {}", cores(), courses.join(" "))
 }
@@ -75,7 +76,13 @@ fn show(scores: &Scores) {
     for complaint in &scores.complaints {
         println!("{complaint}");
     }
-    println!("{}\n{} windows, {} reports, {} findings at medium or above", table(scores), scores.windows, scores.flows, scores.grave);
+    println!(
+        "{}\n{} windows, {} reports, {} findings at medium or above",
+        table(scores),
+        scores.windows,
+        scores.flows,
+        scores.grave
+    );
 }
 
 fn cores() -> usize {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use catchment_core::{
-    Encoding, Entry, Error, EventTime, FindingRow, FlowsEntry, LogId, LogPosition, Logged, PartitionId, Purpose, Result,
-    Span, StreamId,
+    Encoding, Entry, Error, EventTime, FindingRow, FlowsEntry, LogId, LogPosition, Logged, PartitionId, Purpose,
+    Result, Span, StreamId,
 };
 use catchment_simulator::{BUCKET_SECS, Bucket, Offline, Options, Plant};
 use catchment_stages::detect::{self, Detector};
@@ -80,7 +80,8 @@ fn settings(declared: &str) -> Result<detect::Settings> {
     if declared.is_empty() {
         return Ok(detect::Settings::default());
     }
-    serde_saphyr::from_str(declared).map_err(|e| Error::internal("what a scenario declares to the detector").caused_by(e))
+    serde_saphyr::from_str(declared)
+        .map_err(|e| Error::internal("what a scenario declares to the detector").caused_by(e))
 }
 
 fn fold_settings(timeline: Timeline) -> catchment_stages::Settings {

@@ -181,7 +181,8 @@ impl<'a> Problem<'a> {
 
     /// Whether a finding that opens then says what is there.
     fn explains(&self, opening: &Opening<'_>) -> bool {
-        opening.at.plus(EARLY_MICROS) > self.plant.from && self.plant.until.is_none_or(|until| opening.at <= until.plus(AFTER_MICROS))
+        opening.at.plus(EARLY_MICROS) > self.plant.from
+            && self.plant.until.is_none_or(|until| opening.at <= until.plus(AFTER_MICROS))
     }
 }
 
