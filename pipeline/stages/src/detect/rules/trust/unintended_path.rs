@@ -130,8 +130,8 @@ fn ended(state: &ClusterState, subject: &Subject) -> Option<Resolution> {
         return Some(Resolution::SubjectGone);
     }
     let stays = policies.any(|policy| {
-        let mut places = (0..policy.len(Direction::Ingress)).filter_map(|index| nameless(policy, index));
-        places.any(|place| place == rule)
+        let mut rules = policy.actions(Direction::Ingress).enumerate();
+        rules.any(|(index, _)| nameless(policy, index).as_deref() == Some(rule))
     });
     (!stays).then_some(Resolution::Fixed)
 }
