@@ -24,7 +24,11 @@ const WHISPER: Pace = Pace {
     ..Pace::STEADY
 };
 
+/// Once or twice is not again and again.
+const AGAIN_SECS: i64 = 1800;
+
 fn plant(scene: &mut Scene<'_>) {
+    scene.lasts_beyond(AGAIN_SECS);
     let pair = scene.pair();
     let talk = pair.talk().at(WHISPER);
     scene.talk(&talk, scene.from, scene.stop());

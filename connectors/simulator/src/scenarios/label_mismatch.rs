@@ -14,7 +14,11 @@ pub(super) const SCENARIO: Scenario = Scenario {
     ..Scenario::NONE
 };
 
+/// A selector is wrong once it has matched nothing for so long.
+const EMPTY_SECS: i64 = 3600;
+
 fn plant(scene: &mut Scene<'_>) {
+    scene.lasts_beyond(EMPTY_SECS);
     let pair = scene.pair();
     scene.talk(&pair.talk(), scene.since, scene.end);
     let policy = Policy::new(&pair.server.namespace, "checkout", scene.from);

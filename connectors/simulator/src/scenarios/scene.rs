@@ -61,6 +61,12 @@ impl Scene<'_> {
         self.end = self.close;
     }
 
+    /// What is planted lasts longer: it takes so many seconds to show.
+    pub(super) fn lasts_beyond(&mut self, secs: i64) {
+        self.until = self.until.map(|until| until + secs).filter(|until| *until < self.close);
+        self.end = self.until.map_or(self.close, |_| self.close.min(self.end + secs));
+    }
+
     /// One of so many variants, in turn.
     pub(super) const fn variant(&self, of: usize) -> usize {
         self.number % of

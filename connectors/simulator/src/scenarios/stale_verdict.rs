@@ -16,6 +16,9 @@ pub(super) const SCENARIO: Scenario = Scenario {
     ..Scenario::NONE
 };
 
+/// A connection that is kept against the rules for so long serves nobody.
+const KEPT_SECS: i64 = 3600;
+
 fn plant(scene: &mut Scene<'_>) {
     let pair = scene.pair();
     let other = scene.workload(&pair.client.namespace, "cart");
@@ -28,4 +31,7 @@ fn plant(scene: &mut Scene<'_>) {
     scene.talk(&pair.talk(), scene.since, scene.from);
     scene.talk(&ill, scene.from, scene.stop());
     scene.plant(ill.subject());
+    if scene.stop() > scene.from + KEPT_SECS {
+        scene.plant_as("zombie.long-lived", ill.subject(), scene.from + KEPT_SECS);
+    }
 }
