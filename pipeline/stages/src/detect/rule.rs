@@ -170,6 +170,15 @@ impl Told<'_> {
         edit.map(|edit| format!("Shortly before, {edit}. ")).unwrap_or_default()
     }
 
+    /// A command that asks the policies of the cluster about the first flow, by the names that collectors give.
+    pub(crate) fn why(&self) -> String {
+        let Some((key, _)) = self.tally.sample.first() else { return String::new() };
+        let key = &key.key;
+        let [source, dest] = [&key.source, &key.dest]
+            .map(|end| format!("{}/{}", end.namespace.as_deref().unwrap_or_default(), end.raw_name));
+        format!("catchment why '{source}' '{dest}:{}/{}'", key.dest_port, key.protocol)
+    }
+
     /// `port/protocol` of a pair.
     pub(crate) fn port(&self) -> String {
         let subject = self.subject.to_json();

@@ -26,7 +26,9 @@ pub struct NetworkSets {
 /// Sets for the ranges that the objects tell of. `services` are ranges of services where no `ServiceCIDR` tells them.
 pub fn network_sets(objects: &[Object], services: &[IpNet]) -> NetworkSets {
     let mut found = Ranges { services: services.iter().copied().collect(), ..Ranges::default() };
-    objects.iter().for_each(|object| found.learn(object));
+    for object in objects {
+        found.learn(object);
+    }
     // What has two names is called by the first of them that is found: the API is worth more than its machine.
     let nodes: BTreeSet<_> = found.nodes.difference(&found.api).copied().collect();
     let metadata = METADATA.iter().map(|(address, _)| IpNet::from(*address)).collect();

@@ -6,12 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use catchment_core::{Conversation, EventTime, FindingKind, Period, Subject};
+use catchment_core::{Conversation, EventTime, FindingKind, FlowRow, Period, Subject};
+use catchment_schemas::goldmane::{Action, Reporter};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::detect::facts::{End, Facts, Signs, Talk, selectable};
+use crate::detect::facts::{End, Facts, Signs, Talk, has_packets, selectable};
 use crate::detect::rule::{Case, Rule, Story, Told};
 use crate::detect::sightings::Sightings;
 use crate::detect::story::count;
@@ -198,6 +199,7 @@ impl Tries {
         let subject =
             Subject::default().with("namespace", Some(&self.namespace)).with("workload", Some(&self.workload));
         let sighting = out.holds(Case::new(KIND, subject).owner(self.owner.as_deref()));
+        sighting.flows(view.flows.iter().filter(|row| is_failure(row) && hash(source_of(row)) == source));
         let counted = [("tried", tried), ("denied", denied), ("unanswered", failed.len() - denied)];
         for (name, number) in counted.into_iter().chain([("answered", self.answered.len())]) {
             sighting.detail(name, number as u64);
@@ -220,6 +222,17 @@ fn examples(source: u64, view: &View<'_>) -> Value {
     let failed = of_source.filter(|talk| !has_reply(talk));
     let named = failed.map(|talk| json!(format!("{}:{}", ends(talk)[1].title(), talk.key.key.dest_port)));
     named.take(EXAMPLES).collect()
+}
+
+fn source_of(row: &FlowRow) -> End<'_> {
+    End::new(&row.key.key.source, &row.ends().source)
+}
+
+/// Whether the row was denied or shows no reply.
+fn is_failure(row: &FlowRow) -> bool {
+    let (key, counters) = (&row.key.key, &row.counters);
+    let replies = if key.reporter == Reporter::Dst as i32 { counters.packets_out } else { counters.packets_in };
+    has_packets(row) && (key.action == Action::Deny as i32 || replies == 0)
 }
 
 fn ends(talk: &Conversation) -> [End<'_>; 2] {

@@ -35,6 +35,7 @@ fn many_destinations_that_refuse_or_stay_silent_are_told_with_their_numbers() {
     let numbers = ["tried", "denied", "unanswered", "answered"].map(|name| evidence[name].as_u64());
     assert_eq!(numbers, [Some(65), Some(30), Some(30), Some(5)]);
     assert_eq!(evidence["examples"][0], "pay/cards:8000");
+    assert_eq!((&evidence["counted"]["rows"], &evidence["counted"]["packets"]), (&json!(60), &json!(90)));
 }
 
 #[test]

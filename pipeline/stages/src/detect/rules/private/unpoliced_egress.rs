@@ -34,10 +34,8 @@ impl Rule for UnpolicedEgress {
         }
         let subject = Subject::default().with("namespace", Some(namespace)).with("workload", Some(source.name()));
         let case = Case::new(KIND, subject).owner(source.who.owner.as_deref());
-        let case = match key.view.state.is_some_and(ranges::are_known) {
-            true => case.confidence(Confidence::Derived).severity(Severity::Low),
-            false => case,
-        };
+        let is_outside = key.view.state.is_some_and(ranges::are_known);
+        let case = if is_outside { case.confidence(Confidence::Derived).severity(Severity::Low) } else { case };
         match key.key.key.trace.verdict_reason()? {
             VerdictReason::Profile => Some(case),
             VerdictReason::Rule => match names_peer(key) {

@@ -68,7 +68,7 @@ impl Rule for CrossEnvironment {
                 "Point {source} to its own environment, and deny ingress from {from} in the namespace of {dest}. If the \
                  edge is meant, take it out of `environments.forbidden`, or correct the label of the namespace."
             ),
-            verify: format!("catchment why {source} {dest}:{}", port.split('/').next().unwrap_or_default()),
+            verify: told.why(),
             ..Story::default()
         }
     }
@@ -101,6 +101,7 @@ mod tests {
         assert_eq!((told.len(), told[0].severity, told[0].namespace.as_deref()), (1, Severity::High, Some("shop-b")));
         assert_eq!(told[0].title, "shop-a/web (staging) reaches shop-b/db (production) on 5432/tcp");
         assert!(told[0].explanation.contains("shop-b/open"), "{}", told[0].explanation);
+        assert_eq!(told[0].verify, "catchment why 'shop-a/web' 'shop-b/db:5432/tcp'");
         assert!(told[0].evidence.contains("\"told_by\":\"label\""), "{}", told[0].evidence);
     }
 

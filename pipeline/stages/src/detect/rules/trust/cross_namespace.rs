@@ -54,7 +54,7 @@ impl Rule for CrossNamespace {
                 "Allow ingress to {dest} only from the namespaces on its list. If {from} is meant to reach it, add {from} \
                  to `isolated_namespaces` of {to}."
             ),
-            verify: format!("catchment why {source} {dest}:{}", port.split('/').next().unwrap_or_default()),
+            verify: told.why(),
             ..Story::default()
         }
     }

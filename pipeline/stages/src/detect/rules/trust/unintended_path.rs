@@ -92,7 +92,7 @@ impl Rule for UnintendedPath {
                 count(told.tally.packets, "packet"),
             ),
             remediation,
-            verify: format!("catchment why {source} {dest}"),
+            verify: told.why(),
             ..Story::default()
         }
     }

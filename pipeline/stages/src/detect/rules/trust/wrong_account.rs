@@ -144,7 +144,7 @@ impl Rule for WrongAccount {
             title: format!("{source} reaches {dest} on {port} as {accounts}, which is not meant to"),
             explanation: format!("{source} runs as {accounts} and reached {dest} on {port}: {counted}. But {why}."),
             remediation,
-            verify: format!("catchment why {source} {dest}:{}", port.split('/').next().unwrap_or_default()),
+            verify: told.why(),
             ..Story::default()
         }
     }
