@@ -31,7 +31,8 @@ pub struct Settings {
     pub capped_namespaces: Vec<NamePattern>,
     /// Which environments must not reach which.
     pub environments: Environments,
-    /// Backends that are worth guarding, over labels of pods, namespaces (`pcns.`) and service accounts (`pcsa.`).
+    /// Backends that are worth guarding, over labels of pods and namespaces (`pcns.`), and over the names of namespace and
+    /// service account (`projectcalico.org/namespace`, `projectcalico.org/serviceaccount`).
     pub critical: Vec<LabelRule>,
     /// Who may reach what, by service account.
     pub boundaries: Vec<Boundary>,

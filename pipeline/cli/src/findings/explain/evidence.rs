@@ -8,13 +8,15 @@ use super::super::row::Row;
 use super::super::table::{self, plain};
 
 /// Members that stand in a form of their own, or say what another member says.
-const TOLD: [&str; 5] = ["window", "coverage", "counted", "flows", "child_count"];
+const TOLD: [&str; 7] = ["window", "coverage", "counted", "flows", "child_count", "computed", "changed_before"];
 
 pub(super) fn text(row: &Row) -> String {
     let mut text = window(row);
     let flows = row.evidence("flows").as_array().map(Vec::as_slice).unwrap_or_default();
     text += &flow_table(flows);
     text += &chains(flows);
+    text += &computed(row.evidence("computed"));
+    member(&mut text, "what changed just before", row.evidence("changed_before"), 1);
     let evidence = row.json["evidence"].as_object();
     for (name, value) in evidence.into_iter().flatten().filter(|(name, _)| !TOLD.contains(&name.as_str())) {
         member(&mut text, name, value, 1);
@@ -70,14 +72,27 @@ fn chains(flows: &[Value]) -> String {
     text
 }
 
-fn chain(text: &mut String, head: &str, steps: &Value) {
-    let steps = steps.as_array().map(Vec::as_slice).unwrap_or_default();
-    if steps.is_empty() {
-        return;
+/// What the policies of the cluster say of the flow, whatever was on the wire.
+fn computed(computed: &Value) -> String {
+    if computed.is_null() {
+        return String::new();
     }
-    let _ = writeln!(text, "  {head}");
-    for (number, step) in steps.iter().enumerate() {
-        let _ = writeln!(text, "    {}. {}", number + 1, scalar(step));
+    let [verdict, by] = ["verdict", "decided_by"].map(|member| scalar(&computed[member]));
+    let mut text = format!("  by the policies of the cluster: {verdict}, {by}\n");
+    numbered(&mut text, &computed["steps"]);
+    text
+}
+
+fn chain(text: &mut String, head: &str, steps: &Value) {
+    if steps.as_array().is_some_and(|steps| !steps.is_empty()) {
+        let _ = writeln!(text, "  {head}");
+        numbered(text, steps);
+    }
+}
+
+fn numbered(text: &mut String, steps: &Value) {
+    for (number, step) in (1..).zip(steps.as_array().into_iter().flatten()) {
+        let _ = writeln!(text, "    {number}. {}", scalar(step));
     }
 }
 
@@ -135,6 +150,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_computed_chain_is_told_step_by_step() {
+        let chain = json!({"verdict": "deny", "decided_by": "end of tier default", "steps": ["a", "b"]});
+        let told = "  by the policies of the cluster: deny, end of tier default\n    1. a\n    2. b\n";
+        assert_eq!(computed(&chain), told);
+        assert_eq!(computed(&Value::Null), "");
+    }
 
     #[test]
     fn members_stand_below_their_names_and_empty_ones_are_left_out() {
