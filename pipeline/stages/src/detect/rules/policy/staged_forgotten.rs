@@ -1,7 +1,8 @@
 //! `policy.staged-forgotten`: a policy was staged long ago and neither committed nor taken back.
 //!
 //! What a staged policy waits for tells what to do with it: it is ready (it saw traffic for a day and would change nothing),
-//! it would still change traffic, or it never met any. A staged deletion never shows in a trace and is left out.
+//! it would change nothing of what it saw so far, it would still change traffic, or it never met any. A staged deletion never
+//! shows in a trace and is left out.
 
 use std::collections::BTreeMap;
 
@@ -86,6 +87,11 @@ impl Rule for StagedForgotten {
                 "It has met traffic for a day and more and would change nothing".to_owned(),
                 format!("Commit {policy}: the traffic that was seen goes on under it. Or take it back."),
             ),
+            "changes-nothing-so-far" => (
+                "It has been watched for less than a day, met traffic in that time and would change none of it"
+                    .to_owned(),
+                format!("Watch {policy} for a day. If it still changes nothing then, commit it, or take it back."),
+            ),
             "still-changing-traffic" => (
                 "Traffic goes on whose verdict it would change, as another finding about it tells".to_owned(),
                 format!(
@@ -147,6 +153,7 @@ impl StagedForgotten {
         let told = changes.iter().all(|kind| view.settings.looks_for(*kind));
         match self.met.get(name) {
             Some(met) if told && met.first.plus(DAY.micros()) <= met.last => Some("ready"),
+            Some(_) if told => Some("changes-nothing-so-far"),
             None if view.is_whole() && self.pace.has_watched(DAY, now) => Some("never-met"),
             _ => None,
         }
@@ -192,6 +199,11 @@ mod tests {
         staged_policy("shop/db", json!({"selector": "app == 'db'", "ingress": [{"action": "Allow"}]}))
     }
 
+    /// It becomes old enough a day behind the first window.
+    fn lately() -> Value {
+        edited(left_behind(), "kubectl-edit", "2025-12-26T00:00:00Z")
+    }
+
     fn scene(changes: impl IntoIterator<Item = (i64, Value)>) -> Scene {
         Scene::with_cluster(Settings::default(), changes)
     }
@@ -215,9 +227,14 @@ mod tests {
 
     #[test]
     fn a_policy_that_met_traffic_for_a_day_and_changes_nothing_is_ready() {
-        let mut scene = scene([(-60, left_behind())]);
-        assert_eq!(told(&scene.window([met()])), [], "nothing is known of it yet");
+        let mut scene = scene([(0, lately())]);
         assert_eq!(a_day(&mut scene, &met()), [(Status::Opened, "ready".to_owned())]);
+    }
+
+    #[test]
+    fn a_policy_that_was_watched_for_less_than_a_day_is_not_called_ready() {
+        let mut scene = scene([(-60, left_behind())]);
+        assert_eq!(told(&scene.window([met()])), [(Status::Opened, "changes-nothing-so-far".to_owned())]);
     }
 
     #[test]
@@ -252,17 +269,17 @@ mod tests {
         let mut deletion = left_behind();
         deletion["spec"]["stagedAction"] = "Delete".into();
         assert_eq!(a_day(&mut scene([(-60, deletion)]), &met()), []);
-        let lately = edited(left_behind(), "kubectl-edit", "2025-12-30T00:00:00Z");
-        assert_eq!(a_day(&mut scene([(-60, lately)]), &met()), []);
+        let yesterday = edited(left_behind(), "kubectl-edit", "2025-12-30T00:00:00Z");
+        assert_eq!(a_day(&mut scene([(-60, yesterday)]), &met()), []);
     }
 
     #[test]
     fn it_is_over_when_the_policy_is_committed_or_taken_back() {
         let mut scene = scene([(-60, left_behind())]);
         scene.gone([(3 * DAY as i64, left_behind())]);
-        scene.window([met()]);
         assert_eq!(a_day(&mut scene, &met()).len(), 1);
         scene.skip_minutes(2 * DAY as i64);
-        assert_eq!(told(&scene.window([met()])), [(Status::Resolved, "ready".to_owned())]);
+        let over: Vec<_> = told(&scene.window([met()])).into_iter().map(|(status, _)| status).collect();
+        assert_eq!(over, [Status::Resolved]);
     }
 }
