@@ -189,6 +189,13 @@ impl Sightings {
         self.index.get(&id).is_some_and(|&number| self.slot(number).finding.as_ref().is_some_and(|f| f.is_open()))
     }
 
+    /// Whether a finding of this kind is open about the subject, or opens in this window as far as rules have said by now.
+    pub(crate) fn is_shown(&self, kind: FindingKind, subject: &Subject) -> bool {
+        let id = FindingId::of(kind, &self.cluster, subject);
+        let opens = self.index.get(&id).is_some_and(|&number| self.slot(number).now.holds);
+        opens || self.is_open(kind, subject)
+    }
+
     /// Subjects about which a finding of this kind is open, in the order of their ids.
     pub(crate) fn open(&self, kind: FindingKind) -> Vec<Subject> {
         let of_kind = self.slots.iter().flatten().filter(|slot| slot.kind == kind);

@@ -68,14 +68,15 @@ impl Rule for BroadAllow {
                     String::new()
                 } else {
                     format!(
-                        "Narrower policies for the same endpoint lie below it and are never asked: {}. ",
+                        "Narrower policies for the same endpoint lie below it and are never asked: {}.",
                         shadowed.join(", ")
                     )
                 },
             ),
             remediation: format!(
-                "Name the {peer} and the ports that are meant in {rule} of {policy}. Stage the narrower policy first and \
-                 look at what `policy.staged-would-deny` says."
+                "Name the {peer} and the ports that are meant in {rule} of {policy}. Stage the narrower policy under the same \
+                 name first, and ask `catchment why` for the pairs that matter what committing it changes: the pending \
+                 trace does not tell, for the wide rule still stands in it."
             ),
             verify: format!("catchment findings list --kind {KIND}"),
             ..Story::default()

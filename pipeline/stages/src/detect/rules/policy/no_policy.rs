@@ -39,9 +39,9 @@ impl Rule for NoPolicy {
         let mut story = Story {
             title: format!("No policy decides the {direction} of {workload}"),
             explanation: format!(
-                "{} of {workload} was allowed by the profile of its namespace, because {why}: whoever reaches it may \
+                "{} {workload} was allowed by the profile of its namespace, because {why}: whoever reaches it may \
                  talk to it. {} carried {} in the window.",
-                if direction == "ingress" { "Traffic to the workload" } else { "Outgoing traffic" },
+                if direction == "ingress" { "Traffic to" } else { "Outgoing traffic of" },
                 count(told.tally.rows, "flow"),
                 count(told.tally.started, "new connection"),
             ),

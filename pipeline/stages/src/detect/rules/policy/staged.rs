@@ -106,7 +106,7 @@ fn counted(row: &FlowRow) -> Counters {
 fn would_deny(told: &Told<'_>, pairs: &[&Part]) -> Story {
     let policy = told.member("policy");
     Story {
-        title: format!("Staged policy {policy} would deny {} that are allowed now", count(pairs.len() as u64, "pair")),
+        title: format!("Staged policy {policy} would deny {} allowed now", count(pairs.len() as u64, "pair")),
         explanation: format!(
             "If {policy} were enforced as it is staged, it would deny traffic that is allowed now: {}. {} and {} of the \
              window would be lost. {}The likely cause is a peer or port that the staged rules leave out, or traffic \
@@ -127,7 +127,7 @@ fn would_deny(told: &Told<'_>, pairs: &[&Part]) -> Story {
 fn would_allow(told: &Told<'_>, pairs: &[&Part]) -> Story {
     let policy = told.member("policy");
     Story {
-        title: format!("Staged policy {policy} would allow {} that are denied now", count(pairs.len() as u64, "pair")),
+        title: format!("Staged policy {policy} would allow {} denied now", count(pairs.len() as u64, "pair")),
         explanation: format!(
             "If {policy} were enforced as it is staged, it would let through traffic that is denied now: {}. {} of the \
              window were dropped. {}That is what the policy is for if these pairs are wanted; if not, its rules are too \
@@ -152,7 +152,7 @@ fn verify(told: &Told<'_>, pairs: &[&Part]) -> String {
     let ends = pairs.first().and_then(|pair| pair.title.split_once(" -> "));
     ends.map_or_else(
         || format!("catchment findings list --kind {}", told.kind),
-        |(source, dest)| format!("catchment why {source} {}", dest.split('/').take(2).collect::<Vec<_>>().join("/")),
+        |(source, dest)| format!("catchment why {source} {dest}"),
     )
 }
 
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(evidence["pairs"][0]["pair"], "shop/web -> shop/db:5432/tcp");
         assert_eq!(evidence["pairs"][0]["by"], "end of tier default after shop/db-staged: Deny");
         assert_eq!(evidence["pairs"][0]["packets"], 20);
-        assert_eq!(row.verify, "catchment why shop/web shop/db:5432");
+        assert_eq!(row.verify, "catchment why shop/web shop/db:5432/tcp");
     }
 
     #[test]
