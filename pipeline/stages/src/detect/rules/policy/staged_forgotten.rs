@@ -193,7 +193,7 @@ mod tests {
 
     /// It becomes old enough a day behind the first window.
     fn lately() -> Value {
-        edited(left_behind(), "kubectl-edit", "2025-12-26T00:00:00Z")
+        edited(left_behind(), "kubectl-edit", "2025-12-26T00:15:00Z")
     }
 
     fn scene(changes: impl IntoIterator<Item = (i64, Value)>) -> Scene {
