@@ -50,7 +50,7 @@ impl Workload {
         json!({"namespace": self.namespace, "workload": self.app, "direction": direction})
     }
 
-    /// The subject of a finding about where it goes.
+    /// The subject of a finding about where it goes, or who it is.
     pub(super) fn source_subject(&self) -> Value {
         json!({"namespace": self.namespace, "workload": self.app})
     }

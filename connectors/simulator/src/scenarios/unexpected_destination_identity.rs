@@ -19,5 +19,5 @@ fn plant(scene: &mut Scene<'_>) {
     "impostor".clone_into(&mut server.account);
     let pair = scene.pair_of(client, server);
     scene.talk(&pair.talk(), scene.from, scene.stop());
-    scene.plant(pair.server.subject("ingress"));
+    scene.plant(pair.server.source_subject());
 }
