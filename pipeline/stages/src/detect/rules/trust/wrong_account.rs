@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use catchment_core::{Confidence, EventTime, FindingKind, Period, Resolution};
+use catchment_core::{Confidence, EventTime, FindingKind, Period, Resolution, Severity};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -185,7 +185,8 @@ impl WrongAccount {
         let standings: Vec<_> = accounts.iter().map(|account| usual.meet(*account, talk.view, learning)).collect();
         let all = |wanted| standings.iter().all(|standing| *standing == wanted);
         if all(Standing::New) {
-            let sighting = out.holds(case(talk, key).confidence(Confidence::Suspected));
+            let case = case(talk, key).confidence(Confidence::Suspected).severity(Severity::Medium);
+            let sighting = out.holds(case);
             sighting.flows(talk.passed().take(1));
             sighting.detail("source_accounts", key.source.full_accounts());
             sighting.detail("learned_since", usual.since.to_rfc3339());

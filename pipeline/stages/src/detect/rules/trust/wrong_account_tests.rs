@@ -104,7 +104,7 @@ fn an_account_that_was_never_seen_on_a_critical_backend_is_suspected() {
     let mut scene = learned();
     assert_eq!(of(scene.window([reach("shop/checkout", &["checkout"])])), []);
     let told = of(scene.window([reach("shop/web", &["web"])]));
-    assert_eq!((told.len(), told[0].confidence), (1, Confidence::Suspected));
+    assert_eq!((told.len(), told[0].severity, told[0].confidence), (1, Severity::Medium, Confidence::Suspected));
     assert!(told[0].explanation.contains("watched since 2026-01-01T00:00:00"), "{}", told[0].explanation);
 }
 
