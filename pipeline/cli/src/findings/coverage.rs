@@ -126,7 +126,7 @@ impl Knowledge {
     fn lacking(&self, needed: &[Kind]) -> Option<String> {
         match self {
             _ if needed.is_empty() => None,
-            Self::Nothing => Some(format!("needs {}; set enrich.kubernetes", names(needed.iter().copied()))),
+            Self::Nothing => Some(format!("set enrich.kubernetes: it needs {}", names(needed.iter().copied()))),
             Self::AllBut(hidden) => {
                 let hidden =
                     needed.iter().filter_map(|kind| Some(format!("{kind} cannot be read: {}", hidden.get(kind)?)));
@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(judged("", FindingKind::NoPolicy), Ok(None));
         assert_eq!(judged(files, FindingKind::CrossEnvironment), Ok(None));
         let why = |further, kind| judged(further, kind).expect_err("not told");
-        assert!(why("", FindingKind::CrossEnvironment).ends_with("set enrich.kubernetes"));
+        assert!(why("", FindingKind::CrossEnvironment).starts_with("set enrich.kubernetes"));
         assert_eq!(why(files, FindingKind::Http5xx), "it carries no status of requests");
         assert!(why("findings: { disabled: [policy.no-policy] }\n", FindingKind::NoPolicy).contains("turned off"));
         let reservation = judged("", FindingKind::PublicExposure);
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_named_with_the_reason() {
         let knowledge = Knowledge::AllBut(BTreeMap::from([(Kind::Node, "forbidden".into())]));
-        assert_eq!(knowledge.lacking(&[Kind::Pod, Kind::Node]).as_deref(), Some("Node cannot be read: forbidden"));
+        assert_eq!(knowledge.lacking(&[Kind::Pod, Kind::Node]).as_deref(), Some("nodes cannot be read: forbidden"));
         assert_eq!(knowledge.lacking(&[Kind::Pod]), None);
     }
 }

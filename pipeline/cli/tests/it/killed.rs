@@ -4,7 +4,7 @@
 //! One process gathers the log of a simulated cluster. Others publish what copies of that log hold, with a collector that
 //! does not answer, so that nothing is added: one undisturbed, one that is killed at ten points.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
@@ -28,13 +28,20 @@ fn findings_are_the_same_however_often_the_process_was_killed() {
     copy_log(&gathered, &killed);
     let whole = published(&gathered);
 
-    publish_until(&calm, whole).stop();
+    let slots: BTreeSet<_> = lake(&gathered.join("lake/findings")).into_keys().collect();
+    assert!(slots.len() > 2, "{slots:?}");
+
+    let calm_process = publish_until(&calm, whole);
+    wait_for_files(&calm, &slots);
+    drop(calm_process);
     for kill in 0..KILLS {
         drop(publish_until(&killed, whole * kill / KILLS));
     }
-    publish_until(&killed, whole).stop();
+    let killed_process = publish_until(&killed, whole);
+    wait_for_files(&killed, &slots);
+    drop(killed_process);
 
-    // A stop comes where it comes: one of them may have gone a few windows further.
+    // An end comes where it comes: one of them may have gone a few windows further.
     let [calm_rows, killed_rows] = [&calm, &killed].map(|dir| rows(dir));
     let same = calm_rows.iter().zip(&killed_rows).take_while(|(a, b)| a == b).count();
     let shorter = calm_rows.len().min(killed_rows.len());
@@ -43,10 +50,9 @@ fn findings_are_the_same_however_often_the_process_was_killed() {
     assert!(findings > 10, "there are findings to compare: {findings}");
 
     let [calm_files, killed_files] = [&calm, &killed].map(|dir| lake(&dir.join("lake/findings")));
-    let both: Vec<_> = calm_files.keys().filter(|name| killed_files.contains_key(*name)).collect();
-    assert!(both.len() > 2 && both.iter().all(|name| calm_files[*name] == killed_files[*name]), "{both:?}");
-    let further = calm_files.len().max(killed_files.len()) - both.len();
-    assert!(further <= 1, "{:?} {:?}", calm_files.keys(), killed_files.keys());
+    for slot in &slots {
+        assert!(calm_files[slot] == killed_files[slot], "{slot} differs");
+    }
 }
 
 fn start(dir: &Path, address: &str) -> Running {
@@ -98,9 +104,19 @@ fn publish_until(dir: &Path, bytes: u64) -> Running {
     running
 }
 
-/// The rows that were committed.
+/// Until the Parquet sink has written these files.
+fn wait_for_files(dir: &Path, wanted: &BTreeSet<String>) {
+    let (folder, deadline) = (dir.join("lake/findings"), Instant::now() + PATIENCE);
+    while !wanted.iter().all(|name| folder.join(name).exists()) {
+        assert!(Instant::now() < deadline, "{:?} of {wanted:?} were written", lake(&folder).keys());
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Whole rows.
 fn rows(dir: &Path) -> Vec<String> {
-    fs::read_to_string(dir.join("rows.jsonl")).expect("rows").lines().map(str::to_owned).collect()
+    let text = fs::read_to_string(dir.join("rows.jsonl")).expect("rows");
+    text.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(str::to_owned).collect()
 }
 
 /// Files below a folder, by their path in it.
