@@ -20,6 +20,9 @@ fn the_demo_shows_windows_and_publishes_what_the_cluster_produced() {
     assert!(text.contains("(Deployment)"), "the screen shows workloads: {text}");
     let why = text.lines().find(|line| line.starts_with("  catchment why ")).expect("it says how to ask for the rule");
     assert!(answer(why).lines().next().is_some_and(|line| line.ends_with(": deny")), "{why}\n{}", answer(why));
+    let explain =
+        text.lines().find(|line| line.starts_with("  catchment findings explain ")).expect("something is found");
+    assert!(answer(explain).contains("What to do"), "{explain}\n{}", answer(explain));
     assert_eq!(unknown_workloads(&dir.join("rows.jsonl")), Vec::<String>::new(), "every workload is known");
     assert!(dir.join("lake/flows").is_dir() && dir.join("catchment-demo.yaml").is_file());
 }
