@@ -6,8 +6,8 @@ use catchment_simulator::{Options, Scenario};
 /// Seeds from here on are for judging; those before it are for whoever mends rules.
 pub const JUDGED_FROM: u64 = 5000;
 
-const HOUR: i64 = 3600;
-const DAY: i64 = 24 * HOUR;
+const HOUR: u64 = 3600;
+const DAY: u64 = 24 * HOUR;
 
 /// Clusters that differ by their seeds alone.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub struct Course {
     /// How many clusters.
     pub clusters: u64,
     /// How long each is looked at, in seconds.
-    pub secs: i64,
+    pub secs: u64,
     /// Reports a second of the calm part of a cluster.
     pub flows_per_second: u32,
 }
