@@ -7,6 +7,7 @@ use catchment_schemas::goldmane::Reporter;
 use serde_json::{Value, json};
 
 use crate::draw::{Edge, PORTS, Peer};
+use crate::knowledge::AGE_SECS;
 use crate::policy::Stance;
 use crate::script::Plant;
 use crate::traffic::Habits;
@@ -15,15 +16,31 @@ use crate::world::World;
 /// What stands in place of a scenario's name.
 const ORDINARY: &str = "ordinary";
 
-/// Findings of no weight that the ordinary cluster shows from `begin` on, each once.
-pub(crate) fn plants(world: &World, habits: Habits, begin: EventTime) -> Vec<Plant> {
+/// A staged policy is forgotten when it is so old.
+const FORGOTTEN_SECS: i64 = 7 * 24 * 3600;
+
+/// Findings of no weight that the ordinary cluster shows between `begin` and `end`, each once.
+pub(crate) fn plants(world: &World, habits: Habits, begin: EventTime, end: EventTime) -> Vec<Plant> {
     let nodes = world.sites.len();
     let heard = world.sites.iter().enumerate().filter(|(node, _)| !habits.is_never_heard(*node, nodes));
     let sites = heard.flat_map(|(_, sites)| sites);
     let found = sites.flat_map(|site| findings(world, &world.edges[site.edge as usize], site.reporter));
     let distinct: BTreeMap<_, _> = found.map(|(kind, subject)| ((kind, subject.to_string()), subject)).collect();
-    let plant = |((kind, _), subject)| Plant { kind, subject, from: begin, until: None, scenario: ORDINARY };
-    distinct.into_iter().map(plant).collect()
+    let plant = |from| move |(kind, subject)| Plant { kind, subject, from, until: None, scenario: ORDINARY };
+    let forgotten = begin.plus((FORGOTTEN_SECS - AGE_SECS) * 1_000_000);
+    let staged = staged(world).filter(|_| forgotten < end).map(plant(forgotten));
+    distinct.into_iter().map(|((kind, _), subject)| (kind, subject)).map(plant(begin)).chain(staged).collect()
+}
+
+/// Staged policies that nobody edits.
+fn staged(world: &World) -> impl Iterator<Item = (&'static str, Value)> {
+    let of_workloads = world.workloads.iter().filter_map(|workload| {
+        let namespace = &world.namespaces[workload.namespace];
+        let is_left = namespace.stance == Stance::StagedAllow && namespace.edits.is_none();
+        is_left.then(|| format!("{}/allow-{}", namespace.name, workload.app))
+    });
+    let all = std::iter::once("lock-down".to_owned()).chain(of_workloads);
+    all.map(|policy| ("policy.staged-forgotten", json!({"policy": policy})))
 }
 
 /// What the report of one end shows.

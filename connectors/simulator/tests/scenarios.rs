@@ -242,10 +242,7 @@ fn pods_of_a_zombie_are_gone_a_minute_and_a_half_before_it_counts() {
 
 #[test]
 fn objects_of_what_only_they_show_are_there_when_that_is_told() {
-    let run = run(&options(
-        &["label-mismatch", "broad-allow", "shadowed", "staged-forgotten", "service-without-endpoints"],
-        2,
-    ));
+    let run = run(&options(&["broad-allow", "shadowed", "staged-forgotten", "service-without-endpoints"], 2));
     let objects = |secs: i64| -> BTreeMap<_, &Object> {
         let mut objects = BTreeMap::new();
         for change in run.changes.iter().filter(|change| change.at.secs() <= secs) {
@@ -285,6 +282,19 @@ fn a_staged_policy_is_forgotten_seven_days_after_it_was_made() {
         .collect();
     let told: BTreeSet<_> = run.plants.iter().filter(|p| p.kind == "policy.staged-forgotten").map(|p| p.from).collect();
     assert_eq!((told.len(), told), (PLANTS as usize, made));
+}
+
+#[test]
+fn a_selector_that_slips_is_told_an_hour_after_it_was_written() {
+    let run = run(&options(&["label-mismatch"], 3));
+    let mut rules = 0;
+    for plant in run.plants.iter().filter(|plant| plant.kind == "policy.label-mismatch") {
+        let policy = plant.subject["policy"].as_str().expect("a policy");
+        let made = run.changes.iter().find(|c| format!("{}/{}", c.key.namespace, c.key.name) == policy);
+        assert_eq!(made.expect("it is made").at.plus(3_600_000_000), plant.from);
+        rules += usize::from(plant.subject["rule"] == "ingress[0]");
+    }
+    assert_eq!(rules, 1, "one of three variants is a rule");
 }
 
 #[test]

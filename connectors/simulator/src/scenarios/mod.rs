@@ -165,7 +165,7 @@ const LAST_SECS: i64 = 1200;
 /// What the scenarios of `options` add to a cluster, and all there is to be found in it.
 pub(crate) fn script(options: &Options, shape: &Shape, world: &World) -> Result<Script> {
     let nodes = options.nodes.max(1) as usize;
-    let plants = ordinary::plants(world, shape.habits, options.first());
+    let plants = ordinary::plants(world, shape.habits, options.first(), options.known_until());
     let mut script = Script { lines: vec![Vec::new(); nodes], plants, ..Script::default() };
     for scenario in options.chosen()? {
         let plants = if scenario.kind.is_empty() { 1 } else { options.plants };
