@@ -189,9 +189,12 @@ impl Scene<'_> {
         policy
     }
 
-    /// A policy is edited.
+    /// A policy is edited by hand.
     pub(super) fn edit(&mut self, at: i64, policy: &Policy, spec: Value) {
-        self.change(at, policy.object(spec));
+        let mut edited = policy.object(spec);
+        let entry = json!({"manager": "kubectl-edit", "operation": "Update", "time": rfc3339(at)});
+        edited["metadata"]["managedFields"] = json!([entry]);
+        self.change(at, edited);
     }
 
     /// A policy that lets `client` in to `server` and nobody else.
