@@ -99,6 +99,20 @@ pub fn list(keys: usize, bucket: i64) -> Entry {
     entry(Encoding::GoldmaneList, FlowListResult { meta: None, flows }.encode_to_vec().into(), bucket)
 }
 
+/// As [`list`], of a cluster without a policy: the profile of a namespace allows everything.
+pub fn unpoliced(keys: usize, bucket: i64) -> Entry {
+    let flows = shuffled(keys).map(|n| {
+        let mut flow = flow(n, bucket);
+        let key = flow.key.as_mut().expect("every made-up flow has a key");
+        let governed = if key.reporter == 1 { &key.source_namespace } else { &key.dest_namespace };
+        let profile = PolicyHit { kind: 9, name: format!("kns.{governed}"), action: 1, ..PolicyHit::default() };
+        key.policies = Some(PolicyTrace { enforced_policies: vec![profile.clone()], pending_policies: vec![profile] });
+        FlowResult { id: n as i64 + 1, flow: Some(flow) }
+    });
+    let flows = flows.collect();
+    entry(Encoding::GoldmaneList, FlowListResult { meta: None, flows }.encode_to_vec().into(), bucket)
+}
+
 /// The same flows as JSON lines, in the shape of the emitter.
 pub fn lines(keys: usize, bucket: i64) -> Entry {
     let mut text = Vec::with_capacity(keys * 900);
