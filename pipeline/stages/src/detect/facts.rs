@@ -251,9 +251,9 @@ impl Signs {
     /// A few small requests, and nothing back but acknowledgements.
     pub(crate) const TRICKLE: Self = Self(1 << 14);
 
-    /// The sign of a number below 16; those that mean nothing never show.
-    pub(super) const fn bit(number: usize) -> Self {
-        Self(1 << number)
+    /// The lower and the upper eight.
+    pub(super) const fn halves(self) -> [u8; 2] {
+        self.0.to_le_bytes()
     }
 
     pub(crate) const fn and(self, other: Self) -> Self {

@@ -69,20 +69,23 @@ struct Directory {
     rule_of: [Option<u8>; FindingKind::ALL.len()],
     /// Kinds, as bits, whose rules want to refute what they stated.
     refuted: u64,
-    /// By sign, the rules that it wakes, as bits.
-    woken: [u64; 16],
+    /// By the lower and the upper half of the signs that show, the rules that they wake, as bits.
+    woken: [[u64; 256]; 2],
 }
 
 impl Directory {
     fn of(rules: &[Box<dyn Rule>]) -> Self {
-        let mut directory = Self { rule_of: [None; FindingKind::ALL.len()], refuted: 0, woken: [0; 16] };
+        let mut directory = Self { rule_of: [None; FindingKind::ALL.len()], refuted: 0, woken: [[0; 256]; 2] };
         for (number, rule) in rules.iter().enumerate() {
             for kind in rule.kinds() {
                 directory.rule_of[*kind as usize] = Some(number as u8);
                 directory.refuted |= u64::from(rule.refutes()) << *kind as u8;
             }
-            for (sign, woken) in directory.woken.iter_mut().enumerate() {
-                *woken |= u64::from(rule.wakes().has(Signs::bit(sign))) << number;
+            let wakes = rule.wakes().halves();
+            for (half, wakes) in directory.woken.iter_mut().zip(wakes) {
+                for (shown, woken) in (0u8..=255).zip(half) {
+                    *woken |= u64::from(shown & wakes != 0) << number;
+                }
             }
         }
         directory
@@ -90,8 +93,8 @@ impl Directory {
 
     /// Rules that these signs wake, as bits.
     fn woken(&self, signs: Signs) -> u64 {
-        let shown = self.woken.iter().enumerate().filter(|(sign, _)| signs.has(Signs::bit(*sign)));
-        shown.fold(0, |rules, (_, woken)| rules | woken)
+        let [lower, upper] = signs.halves();
+        self.woken[0][usize::from(lower)] | self.woken[1][usize::from(upper)]
     }
 
     /// Rules that want to refute what was stated of these kinds, as bits.

@@ -16,6 +16,8 @@ use crate::detect::sightings::{Sightings, Tally};
 use crate::detect::story::count;
 use crate::detect::view::View;
 
+/// Every kubelet sets it.
+const OS_LABEL: &str = "kubernetes.io/os";
 /// The window, and a neighbour on either side.
 const WINDOWS: u32 = 3;
 
@@ -70,7 +72,8 @@ impl Rule for OneSidedReport {
     fn close(&mut self, view: &View<'_>, out: &mut Sightings) {
         let kind = FindingKind::OneSidedReport;
         for candidate in self.waiting.drain(..) {
-            if !all_reported(&candidate, view.flows) {
+            let on_linux = candidate.nodes.iter().all(|node| is_linux(node, view));
+            if !on_linux || !all_reported(&candidate, view.flows) {
                 out.not_evaluable(kind);
                 continue;
             }
@@ -130,6 +133,12 @@ fn candidate(talk: &Talk<'_>, nodes: &[std::sync::Arc<str>]) -> Candidate {
         nodes: nodes.to_vec(),
         tally,
     }
+}
+
+/// Nodes of other systems report nothing of their pods.
+fn is_linux(node: &str, view: &View<'_>) -> bool {
+    let node = view.state.and_then(|state| state.node(node));
+    node.and_then(|node| node.metadata.labels.get(OS_LABEL)).is_none_or(|os| os.as_str() == "linux")
 }
 
 /// Whether every node of the candidate is known to have reported another pod.
@@ -206,6 +215,16 @@ mod tests {
     #[test]
     fn a_node_that_reports_nothing_else_may_be_silent() {
         never_told(|| vec![alone(), other("n2")]);
+    }
+
+    #[test]
+    fn nodes_of_other_systems_report_no_pods() {
+        let windows = serde_json::json!({"apiVersion": "v1", "kind": "Node",
+            "metadata": {"name": "n3", "labels": {"kubernetes.io/os": "windows"}}});
+        let mut scene = Scene::with_cluster(crate::detect::Settings::default(), [(0, windows)]);
+        for _ in 0..6 {
+            assert_eq!(told(scene.window([alone(), other("n2"), other("n3")])), None);
+        }
     }
 
     #[test]

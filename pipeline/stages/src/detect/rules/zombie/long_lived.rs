@@ -123,7 +123,7 @@ fn is_due(talk: &Talk<'_>, since: EventTime) -> bool {
 mod tests {
     use catchment_core::{FindingKind, FindingRow, Status};
 
-    use crate::detect::testing::{Flow, Scene, flow};
+    use crate::detect::testing::{Flow, Scene, end_of_tier, flow};
 
     fn kept() -> Flow {
         flow("shop/web", "shop/db:5432").connections(0, 0, 3).packets(0, 0)
@@ -185,6 +185,16 @@ mod tests {
             assert_eq!(windows(&mut scene, 50, kept), None);
             assert_eq!(windows(&mut scene, 1, || kept().connections(3, 3, 3).packets(9, 9)), None);
         }
+    }
+
+    #[test]
+    fn a_connection_that_lives_by_a_replaced_rule_is_told() {
+        let by = |name| crate::detect::testing::rule(name, "default", 0);
+        let replaced = || busy().trace([by("shop/old")]).pending([end_of_tier("default", "shop/new")]);
+        let mut scene = Scene::new();
+        assert_eq!(windows(&mut scene, 58, busy), None);
+        let opened = windows(&mut scene, 13, replaced).expect("told");
+        assert!(opened.evidence.contains("stale-verdict"), "{}", opened.evidence);
     }
 
     #[test]
