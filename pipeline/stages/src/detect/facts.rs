@@ -448,6 +448,14 @@ impl<'a> Talk<'a> {
         self.rows(reporter, Action::Allow).filter(|row| has_packets(row))
     }
 
+    /// Connections that began and request packets, as the side saw them that saw more: both report the same.
+    pub(crate) fn asked(&self) -> [u64; 2] {
+        [Reporter::Src, Reporter::Dst].into_iter().fold([0; 2], |[started, requests], side| {
+            let seen = self.seen(side).map_or(0, |seen| seen.request_packets);
+            [started.max(self.connections(side)[0]), requests.max(seen)]
+        })
+    }
+
     /// The rows of the reporter and the verdict.
     pub(crate) fn rows(&self, reporter: Reporter, action: Action) -> impl Iterator<Item = &'a FlowRow> {
         let wanted = (reporter as i32, action as i32);

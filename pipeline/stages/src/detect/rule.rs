@@ -179,6 +179,11 @@ impl Told<'_> {
         format!("catchment why '{source}' '{dest}:{}/{}'", key.dest_port, key.protocol)
     }
 
+    /// A number among the details, 0 where there is none.
+    pub(crate) fn number(&self, detail: &str) -> u64 {
+        self.details.get(detail).and_then(Value::as_u64).unwrap_or_default()
+    }
+
     /// `port/protocol` of a pair.
     pub(crate) fn port(&self) -> String {
         let subject = self.subject.to_json();

@@ -42,7 +42,9 @@ impl Rule for NeverEstablished {
             } else if talk.windows_in_a_row(Signs::UNESTABLISHED) >= talk.view.settings.thresholds.no_response_windows {
                 let case = Case::new(kind, talk.subject()).owner(talk.dest().who.owner.as_deref());
                 let ready = talk.ready_endpoints();
+                let [begun, requests] = talk.asked();
                 let seen = out.holds(case).flows(talk.flows);
+                seen.detail("connections_begun", begun).detail("request_packets", requests);
                 ready.map(|ready| seen.detail("ready_endpoints", ready));
             }
         }
@@ -62,8 +64,8 @@ impl Rule for NeverEstablished {
                 "{source} opens connections to {dest} on {port}, policies allow them, and every one is turned away \
                  within its handshake, for two windows: {} with {} in the last one, which is what a SYN and its reset \
                  take. As a guess: {cause}.",
-                count(told.tally.started, "connection"),
-                count(told.tally.packets, "packet"),
+                count(told.number("connections_begun"), "connection"),
+                count(told.number("request_packets"), "request packet"),
             ),
             remediation: format!(
                 "See whether {dest} is ready and listens on {port} of its pod address; compare the port with `targetPort` of \

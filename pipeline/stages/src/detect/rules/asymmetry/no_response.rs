@@ -51,7 +51,9 @@ impl Rule for NoResponse {
                 out.not_evaluable(kind);
             } else if is_silent(talk) {
                 let case = Case::new(kind, talk.subject()).severity(severity(talk));
+                let [begun, requests] = talk.asked();
                 let seen = out.holds(case.owner(talk.dest().who.owner.as_deref())).flows(talk.flows);
+                seen.detail("connections_begun", begun).detail("request_packets", requests);
                 seen.detail("causes", causes::of_silence(talk)).detail("answers_others", talk.answers_somebody());
                 if talk.pair.replied > EventTime::MIN {
                     seen.detail("answered_until", talk.pair.replied.to_rfc3339());
@@ -71,8 +73,8 @@ impl Rule for NoResponse {
             explanation: format!(
                 "{source} sends requests to {dest} on {port}, policies allow them, and no reply came back in the last \
                  two windows: {} began in the last one, with {}. {before} {}",
-                count(told.tally.started, "connection"),
-                count(told.tally.packets, "packet"),
+                count(told.number("connections_begun"), "connection"),
+                count(told.number("request_packets"), "request packet"),
                 causes::told(told.details.get("causes")),
             ),
             remediation: format!(
