@@ -64,7 +64,7 @@ impl Course {
             seed,
             nodes: 8,
             flows_per_second: self.flows_per_second,
-            duration: Some(Period::secs(self.secs.unsigned_abs())),
+            duration: Some(Period::secs(self.secs)),
             scenarios: self.scenarios.clone(),
             plants: self.plants,
             ..Options::default()

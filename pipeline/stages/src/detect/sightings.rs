@@ -1,12 +1,13 @@
 //! What the rows of one window showed of each subject, and where findings about it are kept.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use catchment_core::{
     Confidence, Counters, EventTime, FindingId, FindingKind, FlowRow, KeyRecord, Resolution, Severity, Subject,
 };
+use catchment_schemas::goldmane::Reporter;
 use serde_json::{Map, Value};
-use std::collections::HashMap;
 
 use super::lifecycle::Finding;
 use super::rule::Case;
@@ -42,6 +43,17 @@ impl Tally {
         if self.sample.len() < SAMPLE {
             self.sample.push((row.key.clone(), *counters));
         }
+    }
+
+    /// Adds the larger numbers of two reporters of one thing, and what both showed.
+    fn add_larger(&mut self, one: Self, other: Self) {
+        self.rows += one.rows + other.rows;
+        self.started += one.started.max(other.started);
+        self.live += one.live.max(other.live);
+        self.packets += one.packets.max(other.packets);
+        self.bytes += one.bytes.max(other.bytes);
+        let room = SAMPLE.saturating_sub(self.sample.len());
+        self.sample.extend(one.sample.into_iter().chain(other.sample).take(room));
     }
 }
 
@@ -80,9 +92,14 @@ impl Sighting {
         self
     }
 
-    /// Counts rows.
+    /// Counts the rows of a conversation. Both nodes may report it: what one of them counted at most is counted once.
     pub(crate) fn flows<'a>(&mut self, rows: impl IntoIterator<Item = &'a FlowRow>) -> &mut Self {
-        rows.into_iter().for_each(|row| self.tally.add(row));
+        let mut sides = [Tally::default(), Tally::default()];
+        for row in rows {
+            sides[usize::from(row.key.key.reporter == Reporter::Dst as i32)].add(row);
+        }
+        let [source, dest] = sides;
+        self.tally.add_larger(source, dest);
         self
     }
 
