@@ -20,6 +20,7 @@ mod policies;
 mod process;
 mod run_files;
 mod setup;
+mod simulate;
 mod small_log;
 mod stalled_sink;
 mod tidy;
