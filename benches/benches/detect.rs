@@ -100,8 +100,12 @@ fn window(entries: &[Entry], workers: &mut InlineWorkers, minute: i64) -> Epoch 
     let still = |counters: &mut Counters| *counters = Counters { live: counters.live.max(1), ..Counters::default() };
     let pairs = window.flows.chunks_mut(2).zip(&mut window.conversations);
     for (rows, talk) in pairs.skip(minute as usize % TURNS).step_by(TURNS) {
-        rows.iter_mut().for_each(|row| still(&mut row.counters));
-        talk.halves.iter_mut().for_each(|half| still(&mut half.counters));
+        for row in rows {
+            still(&mut row.counters);
+        }
+        for half in &mut talk.halves {
+            still(&mut half.counters);
+        }
         talk.symmetry = Symmetry::Idle;
     }
     epoch

@@ -100,7 +100,9 @@ impl Scores {
             scores.look_for(problem, opened.get(&problem.id).map_or(&[], Vec::as_slice));
         }
         let mut by_id: HashMap<FindingId, Vec<&Problem<'_>>> = HashMap::new();
-        truth.iter().for_each(|problem| by_id.entry(problem.id).or_default().push(problem));
+        for problem in &truth {
+            by_id.entry(problem.id).or_default().push(problem);
+        }
         for (id, openings) in &opened {
             let problems = by_id.get(id).map_or(&[][..], Vec::as_slice);
             scores.doubt(openings, problems);

@@ -170,7 +170,7 @@ pub(crate) struct NetworksetsArgs {
     /// The context of the kubeconfig file; by default its current one
     #[arg(long)]
     pub(crate) context: Option<String>,
-    /// A range of service addresses, where the cluster has no ServiceCIDR to tell it; repeatable
+    /// A range of service addresses, where the cluster has no `ServiceCIDR` to tell it; repeatable
     #[arg(long, value_name = "CIDR")]
     pub(crate) service_range: Vec<IpNet>,
 }

@@ -23,7 +23,7 @@ pub(crate) fn setup(command: &SetupCommand) -> Result<()> {
         document.map_err(|e| Error::internal("cannot write YAML").caused_by(e))
     });
     let documents: Vec<_> = documents.collect::<Result<_>>()?;
-    crate::emit(&documents.iter().map(|document| format!("---\n{document}")).collect::<String>())
+    crate::emit(&documents.iter().flat_map(|document| ["---\n", document]).collect::<String>())
 }
 
 /// What files or the cluster hold, and what may not be read of it.

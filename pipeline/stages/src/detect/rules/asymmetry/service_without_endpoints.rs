@@ -55,7 +55,7 @@ impl Rule for ServiceWithoutEndpoints {
         let needed = [Kind::Service, Kind::EndpointSlice, Kind::Pod];
         let state = view.state.filter(|state| view.is_known() && state.unseen(&needed).is_empty());
         let Some(state) = state else { return out.not_evaluable(kind) };
-        self.end(state, out);
+        Self::end(state, out);
         let now = view.window.end;
         let empty = state.services_by_labels().into_iter().filter(|service| is_empty(service, state));
         let before = std::mem::take(&mut self.empty);
@@ -112,7 +112,7 @@ impl Rule for ServiceWithoutEndpoints {
 
 impl ServiceWithoutEndpoints {
     /// What is open about services that are gone or are answered for is over.
-    fn end(&self, state: &ClusterState, out: &mut Sightings) {
+    fn end(state: &ClusterState, out: &mut Sightings) {
         let kind = FindingKind::ServiceWithoutEndpoints;
         for subject in out.open(kind) {
             let [namespace, name] = ["namespace", "service"].map(|member| subject.get(member).unwrap_or_default());

@@ -199,7 +199,11 @@ impl Tries {
         let subject =
             Subject::default().with("namespace", Some(&self.namespace)).with("workload", Some(&self.workload));
         let sighting = out.holds(Case::new(KIND, subject).owner(self.owner.as_deref()));
-        sighting.flows(view.flows.iter().filter(|row| is_failure(row) && hash(source_of(row)) == source));
+        let failures = view.flows.iter().filter(|row| is_failure(row) && hash(source_of(row)) == source);
+        let failures: Vec<_> = failures.collect();
+        for talk in failures.chunk_by(|a, b| a.key.same_conversation(&b.key)) {
+            sighting.flows(talk.iter().copied());
+        }
         let counted = [("tried", tried), ("denied", denied), ("unanswered", failed.len() - denied)];
         for (name, number) in counted.into_iter().chain([("answered", self.answered.len())]) {
             sighting.detail(name, number as u64);
