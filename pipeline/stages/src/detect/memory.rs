@@ -22,6 +22,7 @@ struct Saved {
     /// As JSON, which older cursors can be read from.
     cursor: String,
     windows: u64,
+    surveyed: EventTime,
     judged_by: EventTime,
     refused: u64,
     findings: Vec<Finding>,
@@ -56,6 +57,7 @@ impl Detector {
             version: VERSION,
             cursor: serde_json::to_string(cursor).expect("cursors serialize"),
             windows: self.windows,
+            surveyed: self.surveyed,
             judged_by: self.judged_by,
             refused: self.refused,
             findings,
@@ -83,6 +85,7 @@ impl Detector {
         let cursor = serde_json::from_str(&saved.cursor).map_err(unreadable)?;
         let mut detector = Self::new(settings, cluster, timeline);
         detector.windows = saved.windows;
+        detector.surveyed = saved.surveyed;
         detector.judged_by = saved.judged_by;
         detector.refused = saved.refused;
         detector.pairs = Table::restored(saved.pairs);

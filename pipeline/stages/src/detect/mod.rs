@@ -140,6 +140,8 @@ pub struct Detector {
     peers: Table<Peer>,
     open: usize,
     windows: u64,
+    /// The end of the newest window in which rules met every key.
+    surveyed: EventTime,
     refused: u64,
 }
 
@@ -160,6 +162,7 @@ impl Detector {
             peers: Table::default(),
             open: 0,
             windows: 0,
+            surveyed: EventTime::MIN,
             refused: 0,
         }
     }
@@ -177,6 +180,10 @@ impl Detector {
         self.judge_anew(&mut view);
         self.sightings.begin(window.span.end);
         let survey = self.windows.is_multiple_of(SURVEY_EVERY);
+        if survey {
+            self.surveyed = window.span.end;
+        }
+        view.met_at = self.surveyed;
         let (rules, sightings, observed) = (&mut self.rules, &mut self.sightings, &mut self.observed);
         self.seats.take(window, &view, rules, sightings, observed, survey);
         if survey {

@@ -124,7 +124,7 @@ impl Observed {
         let (near, far) = if key.is_egress() { (key.source, key.dest) } else { (key.dest, key.source) };
         let (near_labels, far_labels) =
             if key.is_egress() { (key.source_labels, key.dest_labels) } else { (key.dest_labels, key.source_labels) };
-        let now = key.view.window.end;
+        let now = key.view.met_at;
         let watched = self.scopes.entry(scope).or_insert_with(|| Watched {
             first: key.view.window.start,
             last: now,

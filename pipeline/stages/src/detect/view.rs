@@ -1,6 +1,6 @@
 //! What a window is judged by besides its rows.
 
-use catchment_core::{ClosedWindow, Conversation, FlowRow, IdentityState, Span};
+use catchment_core::{ClosedWindow, Conversation, EventTime, FlowRow, IdentityState, Span};
 
 use super::config::Settings;
 use crate::cluster::ClusterState;
@@ -21,6 +21,9 @@ pub(crate) struct View<'a> {
     pub(crate) state: Option<&'a ClusterState>,
     /// Policies or services are others than those the window before was judged by.
     pub(crate) judged_anew: bool,
+    /// The end of the newest window in which rules met every key. What they note of keys they note as of then: who meets a
+    /// key once more, as after a restart, then notes nothing else.
+    pub(crate) met_at: EventTime,
 }
 
 impl<'a> View<'a> {
@@ -34,6 +37,7 @@ impl<'a> View<'a> {
             settings,
             state,
             judged_anew: false,
+            met_at: window.span.end,
         }
     }
 

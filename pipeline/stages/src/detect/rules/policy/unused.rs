@@ -42,7 +42,7 @@ impl Rule for Unused {
     }
 
     fn meet(&mut self, key: &Facts<'_>) {
-        let now = key.view.window.end;
+        let now = key.view.met_at;
         let trace = &key.key.key.trace;
         if self.gone_through.insert(Arc::as_ptr(trace) as usize) {
             let policies = trace.enforced.iter().flat_map(|hit| [Some(&hit.policy), hit.trigger.as_ref()]).flatten();
