@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use catchment_core::json::RowWriter;
 use catchment_core::{
-    Cursor, Epoch, EpochId, Error, FindingId, FindingRow, LogId, LogPosition, Result, Retry, Span, StreamId,
+    Cursor, Epoch, EpochId, Error, FindingId, FindingRow, LogId, LogPosition, Result, Span, StreamId,
 };
 use catchment_stages::detect::{Detector, Settings};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -144,7 +144,6 @@ impl MemoryFile {
     fn failed(&self, what: &str, e: io::Error) -> Error {
         let file = self.0.display();
         Error::external(format!("cannot {what} what is remembered of findings in `{file}`; look at the disk"))
-            .with_retry(Retry::Reopen)
             .caused_by(e)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use catchment_core::{Cursor, Epoch, LogPosition, Result, Retry, Sink, StreamId};
+use catchment_core::{Cursor, Epoch, Error, LogPosition, Result, Retry, Sink, StreamId};
 use tokio::sync::watch;
 
 use crate::findings::{Memory, MemoryFile, Saved};
@@ -76,9 +76,10 @@ impl Line {
         let (Some(file), Some(cursor)) = (&self.memory, &self.cursor) else { return Ok(()) };
         let durable = self.unkept.iter().take_while(|saved| saved.id <= cursor.committed).count();
         let Some(newest) = self.unkept.drain(..durable).next_back() else { return Ok(()) };
-        file.keep(&newest).inspect_err(|_| self.progress.failed())?;
-        self.memory_floor = Some(newest.floor);
-        self.progress.cut(cursor.floor.position.min(newest.floor))
+        let floor = cursor.floor.position;
+        // Flows come first: where a full disk has no room for memory, the log must not be kept for its sake.
+        self.memory_floor = file.keep(&newest).map(|()| newest.floor).inspect_err(not_kept).ok();
+        self.progress.cut(self.memory_floor.map_or(floor, |needed| needed.min(floor)))
     }
 
     /// Opens the sink, trying again while that may help; `false` where `stop` was set first.
@@ -116,6 +117,13 @@ impl Line {
         }
         Ok(())
     }
+}
+
+fn not_kept(error: &Error) {
+    tracing::warn!(
+        error = error.chain(),
+        "the next window's memory may fit; a restart before it tells open findings again"
+    );
 }
 
 async fn open(sink: &mut NamedSink, stream: &StreamId, progress: &Progress) -> Result<Option<Cursor>> {
