@@ -99,7 +99,8 @@ fn is_about(plant: &Plant, flow: &Flow) -> bool {
         let hits = hits.flat_map(|hit| [Some(hit), hit.trigger.as_deref()]).flatten();
         return hits.into_iter().any(|hit| policy == format!("{}/{}", hit.namespace, hit.name) || policy == hit.name);
     }
-    let is_ingress = subject["direction"] == "ingress";
+    // Whoever answers is met where requests come in.
+    let is_ingress = subject["direction"] == "ingress" || plant.kind == "trust.unexpected-destination-identity";
     let (reporter, end) = if is_ingress { (Reporter::Dst, dest) } else { (Reporter::Src, source) };
     let is_named = subject["workload"].is_null() || is_end(subject, "namespace", "workload", end);
     key.reporter() == reporter && is_named && subject["namespace"] == end.0

@@ -38,7 +38,7 @@ fn plant(scene: &mut Scene<'_>) {
         }
     };
     let policy = scene.policy(policy, wrong);
-    scene.plant(subject);
+    scene.plant_as(SCENARIO.kind, subject, scene.from + EMPTY_SECS);
     if let Some(until) = scene.until {
         let gone = policy.object(json!({}));
         scene.remove(until, gone);
