@@ -1,4 +1,4 @@
-//! Measures how good the findings are: `quality full|brief|calm|look SEED`.
+//! Measures how good the findings are: `quality full|brief|calm|look COURSE SEED`.
 
 #![allow(clippy::print_stdout, reason = "tables are what this program is for")]
 
@@ -15,7 +15,8 @@ const USAGE: &str = "\
 quality full FILE   every kind at least 300 times and a calm week; writes the page FILE
 quality brief       a few of every kind over three clusters; fails where a kind is below the bar
 quality calm        the calm week alone
-quality look SEED   every miss and every false finding of one cluster, for a SEED below 1000";
+quality look COURSE SEED
+                    every miss and every false finding of one cluster, for a SEED below 1000";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args().skip(1).collect();
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
         ["full", file] => write_page(Path::new(file)),
         ["brief"] => judge(&brief()),
         ["calm"] => over(&[calm()], JUDGED_FROM).map(|scores| show(&scores)),
-        ["look", seed] => look(seed),
+        ["look", course, seed] => look(course, seed),
         _ => Err(Error::user(USAGE)),
     };
     match done {
@@ -63,12 +64,15 @@ fn judge(courses: &[Course]) -> Result<()> {
     if failing.is_empty() { Ok(()) } else { Err(Error::user(format!("below the bar: {}", failing.join(", ")))) }
 }
 
-fn look(seed: &str) -> Result<()> {
+fn look(course: &str, seed: &str) -> Result<()> {
     let seed = seed.parse().map_err(|_| Error::user(format!("`{seed}` is no seed")))?;
     let mut courses = full();
-    courses.truncate(1);
-    courses[0].clusters = 1;
-    show(&over(&courses, seed)?);
+    courses.push(calm());
+    let names: Vec<_> = courses.iter().map(|course| course.name).collect();
+    let unknown = || Error::user(format!("there is no course `{course}`; there are {}", names.join(", ")));
+    let mut course = courses.iter().find(|known| known.name == course).cloned().ok_or_else(unknown)?;
+    course.clusters = 1;
+    show(&over(&[course], seed)?);
     Ok(())
 }
 

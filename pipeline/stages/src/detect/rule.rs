@@ -75,6 +75,8 @@ pub(crate) struct Case {
     pub(super) owner: Option<String>,
     /// Whether it is shown, or its contrary.
     pub(super) holds: bool,
+    /// Whether it depends on what rules of policies say.
+    pub(super) by_rules: bool,
     /// What cases of one cause fold into where many open at once.
     pub(super) parent: Option<Subject>,
     /// It states nothing: conversations of the key are to be heard.
@@ -85,7 +87,17 @@ impl Case {
     /// A case that holds, with severity and confidence of its kind.
     pub(crate) const fn new(kind: FindingKind, subject: Subject) -> Self {
         let (severity, confidence) = (kind.severity(), kind.confidence());
-        Self { kind, subject, severity, confidence, owner: None, holds: true, parent: None, only_wakes: false }
+        Self {
+            kind,
+            subject,
+            severity,
+            confidence,
+            owner: None,
+            holds: true,
+            parent: None,
+            by_rules: false,
+            only_wakes: false,
+        }
     }
 
     pub(crate) const fn severity(mut self, severity: Severity) -> Self {
@@ -114,6 +126,12 @@ impl Case {
     /// [`Rule::refutes`], and says itself what holds.
     pub(crate) const fn only_wakes(mut self) -> Self {
         self.only_wakes = true;
+        self
+    }
+
+    /// What it says depends on what rules of policies say, so rows of windows in which one is edited are no evidence.
+    pub(crate) const fn by_rules(mut self) -> Self {
+        self.by_rules = true;
         self
     }
 

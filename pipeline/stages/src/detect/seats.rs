@@ -80,7 +80,9 @@ impl Seats {
         for row in &window.flows {
             let mut seat = met_again(&mut before, row).unwrap_or_else(|| seat(row, view, rules, sightings));
             if has_packets(row) {
-                seat.cases.iter().for_each(|case| sightings.row(*case, row));
+                // Nodes report from their last flush on: with the rules of an edit that this window does not know yet.
+                let shown = seat.cases.iter().filter(|case| !(row.trace_split && case.by_rules));
+                shown.for_each(|case| sightings.row(*case, row));
                 if survey || !seat.met {
                     let facts = Facts::new(row, view);
                     for rule in rules.iter_mut() {
@@ -152,9 +154,9 @@ fn seat(row: &FlowRow, view: &View<'_>, rules: &[Box<dyn Rule>], sightings: &mut
     let facts = Facts::new(row, view);
     let mut states = 0;
     let cases = rules.iter().filter_map(|rule| rule.case(&facts)).filter_map(|case| {
-        let Case { kind, holds, severity, confidence, only_wakes, .. } = case;
+        let Case { kind, holds, by_rules, severity, confidence, only_wakes, .. } = case;
         states |= u64::from(holds) << kind as u8;
-        (!only_wakes).then(|| CaseRef { slot: sightings.number(case), holds, severity, confidence })
+        (!only_wakes).then(|| CaseRef { slot: sightings.number(case), holds, by_rules, severity, confidence })
     });
     let cases = cases.collect();
     let labels = [row.source_labels.clone(), row.dest_labels.clone()];

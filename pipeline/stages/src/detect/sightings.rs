@@ -342,6 +342,7 @@ impl Sightings {
 pub(super) struct CaseRef {
     pub(super) slot: u32,
     pub(super) holds: bool,
+    pub(super) by_rules: bool,
     pub(super) severity: Severity,
     pub(super) confidence: Confidence,
 }

@@ -36,7 +36,7 @@ impl Rule for BroadAllow {
         let subject = Subject::default().with("policy", Some(&policy_name(&policy.id))).with("rule", Some(&place));
         let shadows = !below(state, key, policy).is_empty();
         let case = Case::new(KIND, subject).owner(key.governed().who.owner.as_deref());
-        Some(case.severity(if shadows { Severity::Medium } else { Severity::Low }))
+        Some(case.by_rules().severity(if shadows { Severity::Medium } else { Severity::Low }))
     }
 
     fn close(&mut self, view: &View<'_>, out: &mut Sightings) {

@@ -3,7 +3,7 @@
 //! The profile of the namespace decided, or a rule for anyone. Where a node translates the source address on the way, the
 //! client looks like a node or a private network: then it is derived from a service that is reached from outside.
 
-use catchment_core::{Confidence, FindingKind, Resolution, Severity, Subject, VerdictReason};
+use catchment_core::{Confidence, FindingKind, FlowRow, Resolution, Severity, Subject, VerdictReason};
 use catchment_schemas::goldmane::{Action, Reporter};
 
 use crate::cluster::{ClusterState, Exposure};
@@ -38,7 +38,7 @@ impl Rule for PublicExposure {
 
     fn talk(&mut self, talk: &Talk<'_>, out: &mut Sightings) {
         let mut still = Vec::new();
-        for row in talk.rows(Reporter::Dst, Action::Allow).filter(|row| has_packets(row)) {
+        for row in talk.rows(Reporter::Dst, Action::Allow).filter(|row| is_evidence(row)) {
             let facts = Facts::new(row, talk.view);
             let Some(case) = exposed(&facts) else { continue };
             let subject = case.subject.clone();
@@ -124,6 +124,12 @@ fn exposed(key: &Facts<'_>) -> Option<Case> {
     let case = Case::new(KIND, subject.with("direction", Some("ingress"))).confidence(confidence);
     let severity = if key.is_critical_dest() { Severity::High } else { Severity::Medium };
     Some(case.severity(severity).owner(key.dest.who.owner.as_deref()))
+}
+
+/// Whether packets passed, and not in the window of an edit, of which the rules are known before or after only.
+fn is_evidence(row: &FlowRow) -> bool {
+    let by_profile = row.key.key.trace.verdict_reason() == Some(VerdictReason::Profile);
+    has_packets(row) && (by_profile || !row.trace_split)
 }
 
 /// Whether the profile decided, or a rule for anyone.

@@ -39,8 +39,8 @@ impl Rule for UnpolicedEgress {
         match key.key.key.trace.verdict_reason()? {
             VerdictReason::Profile => Some(case),
             VerdictReason::Rule => match names_peer(key) {
-                Some(false) => Some(case),
-                Some(true) => Some(case.refuted()),
+                Some(false) => Some(case.by_rules()),
+                Some(true) => Some(case.by_rules().refuted()),
                 None => None,
             },
             VerdictReason::EndOfTier => None,
@@ -189,6 +189,14 @@ mod tests {
 
     fn by_rule() -> Flow {
         sent(5432).trace([rule("shop/out", "default", 0)])
+    }
+
+    #[test]
+    fn in_the_window_of_an_edit_it_is_not_known_which_rules_decided() {
+        let mut scene = Scene::with_cluster(Settings::default(), [egress(&json!({"ports": [5432]}))]);
+        let before = sent(5432).trace([rule("shop/out", "default", 1)]);
+        assert_eq!(of(scene.window([by_rule().split(), before.split()])), []);
+        assert_eq!(of(scene.window([by_rule()])).len(), 1);
     }
 
     #[test]

@@ -8,8 +8,9 @@ use catchment_schemas::goldmane::{Action, Reporter};
 
 use super::crossing::{are_guarded, crossed};
 use crate::cluster::ClusterState;
-use crate::detect::facts::{Facts, Signs, Talk, has_packets};
+use crate::detect::facts::{Facts, Signs, Talk};
 use crate::detect::known::{policies_named, policy, policy_name};
+use crate::detect::parts::is_plain;
 use crate::detect::rule::{Case, Rule, Story, Told};
 use crate::detect::sightings::Sightings;
 use crate::detect::story::{chain, count};
@@ -34,7 +35,7 @@ impl Rule for UnintendedPath {
     }
 
     fn talk(&mut self, talk: &Talk<'_>, out: &mut Sightings) {
-        for row in talk.rows(Reporter::Dst, Action::Allow).filter(|row| has_packets(row)) {
+        for row in talk.rows(Reporter::Dst, Action::Allow).filter(|row| is_plain(row)) {
             let key = Facts::new(row, talk.view);
             let Some(subject) = without_peer(row, talk.view, out) else { continue };
             let crossed = crossed(&key);
