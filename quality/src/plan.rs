@@ -44,12 +44,12 @@ fn days(plants: u32, clusters: u64) -> Course {
 
 /// All that the table is made of.
 pub fn full() -> Vec<Course> {
-    vec![hours(20, 15), days(75, 4)]
+    vec![hours(10, 30), days(25, 12)]
 }
 
 /// Few plants of every kind: what a change must not make worse.
 pub fn brief() -> Vec<Course> {
-    vec![hours(6, 3)]
+    vec![hours(4, 3)]
 }
 
 /// A week without any plant, as many reports as a cluster of a hundred a second makes.
