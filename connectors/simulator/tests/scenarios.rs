@@ -146,7 +146,7 @@ fn shows(kind: &str) -> Option<fn(&Flow) -> bool> {
         "zombie.source-gone" | "zombie.destination-gone" => {
             |f| f.num_connections_started == 0 && f.num_connections_live > 0 && requests(f).min(replies(f)) == 0
         }
-        "zombie.long-lived" => |f| f.num_connections_live > 0 && f.bytes_in + f.bytes_out == 0,
+        "zombie.long-lived" => |f| f.num_connections_live > 0 && f.num_connections_started == 0,
         "zombie.background-chatter" => |f| f.bytes_out <= 300 && f.num_connections_live == 1 && requests(f) > 0,
         _ => return None,
     };
