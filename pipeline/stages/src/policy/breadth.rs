@@ -15,6 +15,8 @@ pub struct Breadth {
     pub origin: String,
     /// No peer is asked for: it is for anyone, outside the cluster too.
     pub anyone: bool,
+    /// Anyone is asked for by a net of all addresses: whoever wrote it meant the public too.
+    pub all_nets: bool,
     /// The peer is asked for by what it is: labels, namespace, account or service, and not by addresses alone.
     pub by_identity: bool,
     /// No port is asked for, of a protocol that has ports or of all protocols.
@@ -40,6 +42,7 @@ impl Compiled {
             action: rule.action,
             origin: place(&rule.origin).to_owned(),
             anyone: rule.rule.http.is_none() && is_anyone(rule.peer(direction)),
+            all_nets: has_all_nets(rule.peer(direction)),
             by_identity: is_by_identity(rule.peer(direction)),
             any_port: rule.is_any_port(),
         })
@@ -93,9 +96,12 @@ fn place(origin: &str) -> &str {
     origin.split_once(' ').map_or(origin, |(place, _)| place)
 }
 
+fn has_all_nets(peer: &EntityRule) -> bool {
+    peer.nets.iter().any(|net| ["0.0.0.0/0", "::/0"].contains(&net.as_str()))
+}
+
 fn is_anyone(peer: &EntityRule) -> bool {
-    const ALL: [&str; 2] = ["0.0.0.0/0", "::/0"];
-    let all_nets = peer.nets.is_empty() || peer.nets.iter().any(|net| ALL.contains(&net.as_str()));
+    let all_nets = peer.nets.is_empty() || has_all_nets(peer);
     let EntityRule { selector, not_selector, namespace_selector, not_nets, service_accounts, services, .. } = peer;
     let no_selector = selector.is_empty() && not_selector.is_empty() && namespace_selector.is_empty();
     all_nets && no_selector && not_nets.is_empty() && service_accounts.is_none() && services.is_none()

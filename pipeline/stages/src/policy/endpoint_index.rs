@@ -66,7 +66,12 @@ impl EndpointIndex {
 
     /// The endpoints that `selector` matches with their keys, in no order.
     pub fn entries_matching(&self, selector: &Selector) -> Vec<(&str, &Endpoint)> {
-        let Some(anchors) = selector.anchors() else {
+        // Where an app has the same labels in every namespace, the namespace leads to fewer.
+        let bearers = |anchor: &Anchor<'_>| match *anchor {
+            Anchor::Value(key, value) => self.labelled.count(key, Some(value)),
+            Anchor::Key(key) => self.labelled.count(key, None),
+        };
+        let Some(anchors) = selector.anchors_by(&bearers) else {
             return self.entries().filter(|(_, endpoint)| selector.matches(&endpoint.labels)).collect();
         };
         let mut places = Vec::new();

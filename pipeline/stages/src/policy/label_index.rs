@@ -62,4 +62,11 @@ impl<T: Ord + Copy> LabelIndex<T> {
     pub(super) fn of_value(&self, key: &str, value: &str) -> impl Iterator<Item = T> + '_ {
         self.keys.get(key).and_then(|of_key| of_key.values.get(value)).into_iter().flatten().copied()
     }
+
+    /// How many stand under the key, or under the key and the value.
+    pub(super) fn count(&self, key: &str, value: Option<&str>) -> usize {
+        let of_key = self.keys.get(key);
+        let under = of_key.and_then(|of_key| value.map_or(Some(&of_key.any), |value| of_key.values.get(value)));
+        under.map_or(0, BTreeSet::len)
+    }
 }

@@ -133,7 +133,12 @@ impl Selector {
 
     /// Labels of which at least one is there whenever the selector matches; `None` if there are no such labels.
     pub fn anchors(&self) -> Option<Vec<Anchor<'_>>> {
-        self.root.anchors()
+        self.anchors_by(&|anchor| anchor.weakness())
+    }
+
+    /// Of several such lists the one with the least sum of what `weigh` says of each label.
+    pub fn anchors_by(&self, weigh: &dyn Fn(&Anchor<'_>) -> usize) -> Option<Vec<Anchor<'_>>> {
+        self.root.anchors(weigh)
     }
 }
 
@@ -182,17 +187,19 @@ impl Expr {
         change(self);
     }
 
-    fn anchors(&self) -> Option<Vec<Anchor<'_>>> {
+    fn anchors(&self, weigh: &dyn Fn(&Anchor<'_>) -> usize) -> Option<Vec<Anchor<'_>>> {
         match self {
             Self::Value(key, ValueOp::Equal, value) => Some(vec![Anchor::Value(key, value)]),
             Self::Set(key, SetOp::In, values) => Some(values.iter().map(|value| Anchor::Value(key, value)).collect()),
             Self::Has(key) => Some(vec![Anchor::Key(key)]),
             Self::Value(key, op, _) if *op != ValueOp::NotEqual => Some(vec![Anchor::Key(key)]),
             Self::And(all) => {
-                let anchored = all.iter().filter_map(Self::anchors);
-                anchored.min_by_key(|anchors| anchors.iter().map(Anchor::weakness).sum::<usize>())
+                let anchored = all.iter().filter_map(|expr| expr.anchors(weigh));
+                anchored.min_by_key(|anchors| anchors.iter().map(weigh).sum::<usize>())
             }
-            Self::Or(any) => any.iter().map(Self::anchors).collect::<Option<Vec<_>>>().map(|each| each.concat()),
+            Self::Or(any) => {
+                any.iter().map(|expr| expr.anchors(weigh)).collect::<Option<Vec<_>>>().map(|each| each.concat())
+            }
             _ => None,
         }
     }

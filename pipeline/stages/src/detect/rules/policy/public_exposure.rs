@@ -87,7 +87,7 @@ impl Rule for PublicExposure {
                 count(told.tally.started, "new connection"),
             ),
             remediation: format!(
-                "If the public is meant to reach {workload}, say so: an ingress policy that allows the ports it serves and \
+                "If the public is meant to reach {workload}, say so: a rule that allows 0.0.0.0/0 on the ports it serves and \
                  nothing else. If not, take the service in front of it off the outside, or allow the peers that are meant."
             ),
             verify: format!("catchment findings list --kind {KIND} --namespace {}", told.member("namespace")),
@@ -132,7 +132,7 @@ fn is_evidence(row: &FlowRow) -> bool {
     has_packets(row) && (by_profile || !row.trace_split)
 }
 
-/// Whether the profile decided, or a rule for anyone.
+/// Whether the profile decided, or a rule that names no peer: one that names all addresses says that the public is meant.
 fn lets_anyone_in(key: &Facts<'_>) -> bool {
     let trace = &key.key.key.trace;
     match trace.verdict_reason() {
@@ -141,7 +141,7 @@ fn lets_anyone_in(key: &Facts<'_>) -> bool {
             let policy = key.view.policed().and_then(|state| policy(state, &hit.policy));
             let index = usize::try_from(hit.rule_index).ok();
             let breadth = policy.zip(index).and_then(|(policy, index)| policy.breadth(Direction::Ingress, index));
-            breadth.is_some_and(|breadth| breadth.anyone)
+            breadth.is_some_and(|breadth| breadth.anyone && !breadth.all_nets)
         }),
         _ => false,
     }
@@ -226,6 +226,21 @@ mod tests {
         assert_eq!(told(&scene(open()).window([allowed()])), [CERTAIN]);
         let narrow = json!([{"action": "Allow", "source": {"nets": ["203.0.113.0/24"]}}]);
         assert_eq!(told(&scene(narrow).window([allowed()])), []);
+    }
+
+    #[test]
+    fn who_names_all_addresses_means_the_public() {
+        let meant = json!([{"action": "Allow", "source": {"nets": ["0.0.0.0/0"]}, "destination": {"ports": [80]}}]);
+        let allowed = from("pub").trace([rule("shop/web", "default", 0)]);
+        assert_eq!(told(&scene(meant).window([allowed])), []);
+    }
+
+    #[test]
+    fn in_the_window_of_an_edit_it_is_not_known_which_rule_let_the_public_in() {
+        let allowed = || from("pub").trace([rule("shop/web", "default", 0)]);
+        let mut scene = scene(open());
+        assert_eq!(told(&scene.window([allowed().split()])), []);
+        assert_eq!(told(&scene.window([allowed()])), [CERTAIN]);
     }
 
     #[test]
