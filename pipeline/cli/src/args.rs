@@ -254,7 +254,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, default_value_t = 200)]
     pub(crate) flows_per_second: u32,
     /// Seconds of event time per second of wall time
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 15.0)]
     pub(crate) speed: f64,
 }
 

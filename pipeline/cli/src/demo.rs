@@ -1,6 +1,7 @@
 //! `catchment demo`: the main job end to end over a simulated cluster, judged by the truth.
 
 mod found;
+mod planted;
 mod screen;
 mod summary;
 mod talked;
@@ -12,14 +13,28 @@ use std::time::Duration;
 
 use catchment_core::{Error, EventTime, Period, Result};
 use catchment_files::DatasetName::{Conversations, Findings, Flows, Gaps, Late, Rejects};
-use catchment_runtime::NamedSink;
-use catchment_simulator::Options;
+use catchment_runtime::{NamedSink, detect};
+use catchment_simulator::{Offline, Options};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::args::DemoArgs;
 use crate::config::{Config, EnrichConfig, HttpConfig, LimitsConfig, LogConfig, SinkConfig, SourceConfig, SpoolConfig};
 use crate::{knowledge, run, wiring};
+
+/// Name of the cluster in every row.
+const CLUSTER: &str = "demo";
+
+/// What is planted: of every family of findings what shows within minutes.
+const SCENARIOS: [&str; 7] = [
+    "public-exposure",
+    "wrong-service-account",
+    "cross-environment",
+    "no-response",
+    "denied-at-destination",
+    "metadata-access",
+    "source-gone",
+];
 
 /// What the folder of a demo holds; a folder without the first of them is somebody else's.
 pub(crate) struct Folder(PathBuf);
@@ -31,6 +46,11 @@ impl Folder {
 
     pub(crate) fn truth(&self) -> PathBuf {
         self.0.join("truth.ndjson")
+    }
+
+    /// What was planted.
+    fn plants(&self) -> PathBuf {
+        self.0.join("plants.ndjson")
     }
 
     pub(crate) fn rows(&self) -> PathBuf {
@@ -72,13 +92,23 @@ pub(crate) fn demo(args: &DemoArgs) -> Result<()> {
     let folder = Folder(std::path::absolute(&args.dir).unwrap_or_else(|_| args.dir.clone()));
     folder.prepare()?;
     let kafka = args.kafka.as_deref().map(kafka);
-    crate::tokio_runtime()?.block_on(simulate_and_run(args, &folder, kafka.clone()))?;
-    summary::print(&folder, kafka.as_ref())
+    let options = simulation(args, &folder);
+    let cluster = Offline::new(&options)?;
+    let declared = declared(cluster.findings_config())?;
+    crate::tokio_runtime()?.block_on(simulate_and_run(args, &folder, options, |address| {
+        configuration(&folder, address, kafka.clone(), declared)
+    }))?;
+    summary::print(&folder, kafka.as_ref(), cluster.plants())
 }
 
-async fn simulate_and_run(args: &DemoArgs, folder: &Folder, kafka: Option<catchment_kafka::Config>) -> Result<()> {
-    let collector = catchment_simulator::serve(simulation(args, folder)).await?;
-    let config = configuration(folder, &format!("http://{}", collector.local_addr()), kafka);
+async fn simulate_and_run(
+    args: &DemoArgs,
+    folder: &Folder,
+    options: Options,
+    configure: impl FnOnce(&str) -> Config,
+) -> Result<()> {
+    let collector = catchment_simulator::serve(options).await?;
+    let config = configure(&format!("http://{}", collector.local_addr()));
     write(&folder.config(), &config.print())?;
     introduce(args, folder, &config)?;
     let mut registry = Registry::with_prefix("catchment");
@@ -102,7 +132,8 @@ async fn stop_later(stop: watch::Sender<bool>, seconds: u64) {
     run::stop_now_and_exit_on_signal(stop).await;
 }
 
-/// Late reports would only show after the later look at a bucket, six minutes on: there are none.
+/// Late reports would only show after the later look at a bucket, six minutes on: there are none. Plants begin in the
+/// first half of the duration.
 fn simulation(args: &DemoArgs, folder: &Folder) -> Options {
     Options {
         listen: ([127, 0, 0, 1], 0).into(),
@@ -111,14 +142,28 @@ fn simulation(args: &DemoArgs, folder: &Folder) -> Options {
         speed: args.speed,
         late_share: 0.0,
         start: EventTime::from_secs(jiff::Timestamp::now().as_second()),
+        duration: Some(Period::secs((args.seconds as f64 * args.speed) as u64)),
+        scenarios: SCENARIOS.map(str::to_owned).to_vec(),
+        plants_truth: Some(folder.plants()),
         truth: Some(folder.truth()),
         knowledge: Some(folder.knowledge()),
         ..Options::default()
     }
 }
 
+/// What has to be declared before all that is planted can be told.
+fn declared(section: &str) -> Result<detect::Settings> {
+    serde_saphyr::from_str(section)
+        .map_err(|e| Error::internal("what the scenarios of the demo declare").caused_by(e))
+}
+
 /// What a newcomer would write, so that the file can be kept as a start.
-fn configuration(folder: &Folder, address: &str, kafka: Option<catchment_kafka::Config>) -> Config {
+fn configuration(
+    folder: &Folder,
+    address: &str,
+    kafka: Option<catchment_kafka::Config>,
+    findings: detect::Settings,
+) -> Config {
     let source = catchment_goldmane::Config {
         address: address.to_owned(),
         begin: catchment_goldmane::Begin::Latest,
@@ -139,7 +184,7 @@ fn configuration(folder: &Folder, address: &str, kafka: Option<catchment_kafka::
     ]);
     sinks.extend(kafka.map(|kafka| ("kafka".to_owned(), SinkConfig::Kafka(kafka))));
     Config {
-        cluster: "demo".to_owned(),
+        cluster: CLUSTER.to_owned(),
         window: Period::secs(60),
         workers: 1,
         limits: LimitsConfig::default(),
@@ -147,7 +192,7 @@ fn configuration(folder: &Folder, address: &str, kafka: Option<catchment_kafka::
         enrich: EnrichConfig { kubernetes: Some(cluster(folder)), ..EnrichConfig::default() },
         sources: BTreeMap::from([("calico".to_owned(), SourceConfig::Goldmane(source))]),
         sinks,
-        findings: catchment_runtime::detect::Settings::default(),
+        findings,
         http: HttpConfig::default(),
         log: LogConfig::default(),
     }
@@ -177,7 +222,7 @@ fn introduce(args: &DemoArgs, folder: &Folder, config: &Config) -> Result<()> {
     crate::emit(&format!(
         "a simulated cluster of 5 nodes, {} flows/s, {} times as fast as real time\n\
          into {kafka}, Parquet in {}, JSON lines in {}\n\
-         the configuration stands in {}; what is known of workloads and policies in {}\n\
+         the configuration stands in {}; what is known of workloads and policies in {}; what is planted in {}\n\
          for {} s, Ctrl-C ends it earlier; windows of {} as they close:\n\n",
         args.flows_per_second,
         args.speed,
@@ -185,6 +230,7 @@ fn introduce(args: &DemoArgs, folder: &Folder, config: &Config) -> Result<()> {
         folder.rows().display(),
         folder.config().display(),
         folder.knowledge().display(),
+        folder.plants().display(),
         args.seconds,
         config.window,
     ))

@@ -8,15 +8,16 @@ use std::path::Path;
 
 use catchment_core::{Error, Result};
 use catchment_schemas::Dataset;
-use catchment_simulator::judge;
+use catchment_simulator::{Plant, judge};
 use serde::Deserialize;
 
-use super::{Folder, found, talked};
+use super::{Folder, found, planted, talked};
 
 /// Prints everything; an error where the rows are not what the cluster produced.
-pub(crate) fn print(folder: &Folder, kafka: Option<&catchment_kafka::Config>) -> Result<()> {
+pub(crate) fn print(folder: &Folder, kafka: Option<&catchment_kafka::Config>, plants: &[Plant]) -> Result<()> {
     crate::emit(&holdings(folder, kafka)?)?;
     crate::emit(&talked::text(folder)?)?;
+    crate::emit(&planted::text(folder, plants)?)?;
     crate::emit(&found::text(folder)?)?;
     let verdict = judge(&folder.truth(), &folder.rows())?;
     crate::emit(&format!(

@@ -19,7 +19,8 @@ use catchment_core::{Error, FindingId, Result};
 
 use self::filter::Filter;
 use self::origin::Origin;
-pub(crate) use self::row::Row;
+pub(crate) use self::row::{Row, Time, subject_of};
+pub(crate) use self::table::{plain, render};
 pub(crate) use self::words::{short_ids, subject};
 use crate::args::{FindingsCommand, GetArgs, ListArgs, Order};
 

@@ -96,7 +96,7 @@ impl Wire {
             resolution: self.resolution_reason,
             namespace: self.namespace,
             owner: self.owner,
-            subject: subject(&self.subject),
+            subject: subject_of(&self.subject),
             impact: self.impact.to_string(),
             evidence: self.evidence.to_string(),
             title: self.title,
@@ -110,14 +110,16 @@ impl Wire {
     }
 }
 
-fn subject(members: &Map<String, Value>) -> Subject {
+/// A subject of its members.
+pub(crate) fn subject_of(members: &Map<String, Value>) -> Subject {
     members.iter().fold(Subject::default(), |subject, (name, value)| match value.as_i64() {
         Some(number) => subject.number(name, number),
         None => subject.with(name, value.as_str()),
     })
 }
 
-struct Time(EventTime);
+/// A time as it is written.
+pub(crate) struct Time(pub(crate) EventTime);
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -1,15 +1,15 @@
 //! Columns of text.
 
 /// A cell: what is read, and the colour it is painted in, if any.
-pub(super) type Cell = (String, Option<&'static str>);
+pub(crate) type Cell = (String, Option<&'static str>);
 
 /// A cell in the colour of what is around it.
-pub(super) fn plain(text: impl Into<String>) -> Cell {
+pub(crate) fn plain(text: impl Into<String>) -> Cell {
     (text.into(), None)
 }
 
 /// Lines of cells under their heads; the last column is as wide as it is.
-pub(super) fn render(heads: &[&str], rows: &[Vec<Cell>]) -> String {
+pub(crate) fn render(heads: &[&str], rows: &[Vec<Cell>]) -> String {
     let mut widths: Vec<_> = heads.iter().map(|head| head.chars().count()).collect();
     for row in rows {
         for (width, (text, _)) in widths.iter_mut().zip(row) {

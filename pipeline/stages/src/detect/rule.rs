@@ -1,6 +1,7 @@
 //! What a rule is: it says which flows show a problem, about what, and tells the story of one that is to be published.
 
-use catchment_core::{Confidence, FindingId, FindingKind, Severity, Subject};
+use catchment_core::{Confidence, Endpoint, FindingId, FindingKind, FlowKey, Severity, Subject};
+use catchment_schemas::goldmane::EndpointType;
 use serde_json::{Map, Value};
 
 use super::facts::{Facts, Signs, Talk};
@@ -188,13 +189,23 @@ impl Told<'_> {
         edit.map(|edit| format!("Shortly before, {edit}. ")).unwrap_or_default()
     }
 
-    /// A command that asks the policies of the cluster about the first flow, by the names that collectors give.
+    /// A command that asks the policies of the cluster about the first flow between pods, by the names that collectors
+    /// give; without such a flow, one that shows whether it is still found.
     pub(crate) fn why(&self) -> String {
-        let Some((key, _)) = self.tally.sample.first() else { return String::new() };
-        let key = &key.key;
-        let [source, dest] = [&key.source, &key.dest]
-            .map(|end| format!("{}/{}", end.namespace.as_deref().unwrap_or_default(), end.raw_name));
-        format!("catchment why '{source}' '{dest}:{}/{}'", key.dest_port, key.protocol)
+        self.ask("").unwrap_or_else(|| format!("catchment findings list --kind {}", self.kind))
+    }
+
+    /// As [`Told::why`], and the command fails for as long as policies deny.
+    pub(crate) fn why_denied(&self) -> String {
+        self.ask(" --fail-on deny").unwrap_or_else(|| self.why())
+    }
+
+    fn ask(&self, option: &str) -> Option<String> {
+        self.tally.sample.iter().find_map(|(key, _)| {
+            let (source, dest) = (asked(&key.key.source)?, asked(&key.key.dest)?);
+            let port = asked_port(&key.key);
+            Some(format!("catchment why '{source}' '{dest}:{port}'{option}"))
+        })
     }
 
     /// A number among the details, 0 where there is none.
@@ -206,6 +217,21 @@ impl Told<'_> {
     pub(crate) fn port(&self) -> String {
         let subject = self.subject.to_json();
         format!("{}/{}", subject["dest_port"], self.member("protocol"))
+    }
+}
+
+/// A pod as it is asked for; a name that stands for many addresses has no policies of its own.
+fn asked(end: &Endpoint) -> Option<String> {
+    let is_pod = [0, EndpointType::WorkloadEndpoint as i32].contains(&end.kind);
+    let namespace = end.namespace.as_deref().filter(|_| is_pod)?;
+    Some(format!("{namespace}/{}", end.raw_name))
+}
+
+/// `443/tcp`, or the protocol alone where it has no ports.
+fn asked_port(key: &FlowKey) -> String {
+    match &*key.protocol {
+        protocol @ ("tcp" | "udp" | "sctp") => format!("{}/{protocol}", key.dest_port),
+        protocol => protocol.to_owned(),
     }
 }
 

@@ -67,7 +67,7 @@ impl Rule for DeniedAtDestination {
                 "If {source} should reach {dest}, let it in with a rule of {policy} on {port}; if not, take it out of what \
                  the source's egress policy allows, so that it fails at once."
             ),
-            verify: format!("catchment why {source} {dest}:{port} --fail-on deny"),
+            verify: told.why_denied(),
             ..Story::default()
         }
     }

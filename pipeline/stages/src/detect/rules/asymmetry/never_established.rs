@@ -71,7 +71,7 @@ impl Rule for NeverEstablished {
                 "See whether {dest} is ready and listens on {port} of its pod address; compare the port with `targetPort` of \
                  the service."
             ),
-            verify: format!("catchment why {source} {dest}:{port}"),
+            verify: told.why(),
             ..Story::default()
         }
     }

@@ -62,7 +62,7 @@ impl Rule for NoAck {
                 "Compare routes and firewalls between the nodes of {dest} and {source} for the way back, and try a \
                  packet with the don't-fragment bit in the size of the replies."
             ),
-            verify: format!("catchment why {source} {dest}:{port}"),
+            verify: told.why(),
             ..Story::default()
         }
     }

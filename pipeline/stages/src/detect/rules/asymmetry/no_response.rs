@@ -81,7 +81,7 @@ impl Rule for NoResponse {
                 "See whether pods of {dest} are ready and listen on {port}; then whether its service leads to them; \
                  then routes and firewalls between the nodes, for the way back."
             ),
-            verify: format!("catchment why {source} {dest}:{port}"),
+            verify: told.why(),
             ..Story::default()
         }
     }

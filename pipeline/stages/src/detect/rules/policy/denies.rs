@@ -95,7 +95,7 @@ impl Rule for Denies {
             } else {
                 format!("If it should be allowed, add a rule for {source} on {port} to {policy}.")
             },
-            verify: format!("catchment why {source} {dest}:{port} --fail-on deny"),
+            verify: told.why_denied(),
             ..Story::default()
         };
         story.evidence.insert("regression".to_owned(), regressed.into());

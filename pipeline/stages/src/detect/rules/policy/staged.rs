@@ -51,7 +51,7 @@ impl Rule for Staged {
         } else {
             would_allow(told, &pairs)
         };
-        story.verify = verify(told, &pairs);
+        story.verify = told.why();
         story.impact.insert("pairs".to_owned(), pairs.len().into());
         story.evidence.insert("pairs".to_owned(), listed(&pairs));
         story
@@ -148,14 +148,6 @@ fn step(pairs: &[&Part]) -> String {
     pairs.first().map(|pair| format!("For the first of them this would decide: {}. ", pair.why)).unwrap_or_default()
 }
 
-fn verify(told: &Told<'_>, pairs: &[&Part]) -> String {
-    let ends = pairs.first().and_then(|pair| pair.title.split_once(" -> "));
-    ends.map_or_else(
-        || format!("catchment findings list --kind {}", told.kind),
-        |(source, dest)| format!("catchment why {source} {dest}"),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use catchment_core::{FindingKind, FindingRow, Severity, Status};
@@ -190,7 +182,7 @@ mod tests {
         assert_eq!(evidence["pairs"][0]["pair"], "shop/web -> shop/db:5432/tcp");
         assert_eq!(evidence["pairs"][0]["by"], "end of tier default after shop/db-staged: Deny");
         assert_eq!(evidence["pairs"][0]["packets"], 20);
-        assert_eq!(row.verify, "catchment why shop/web shop/db:5432/tcp");
+        assert_eq!(row.verify, "catchment why 'shop/web-7d4b9c6f5-*' 'shop/db:5432/tcp'");
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Rule for StaleVerdict {
                 "If the pair is to be cut off, restart the pods of {source} or let them connect anew; if it is to go on, \
                  add an allow rule before it does: with its next connection it breaks."
             ),
-            verify: format!("catchment why {source} {dest}:{port}"),
+            verify: told.why(),
             ..Story::default()
         }
     }
