@@ -16,6 +16,7 @@ use catchment_core::{
 };
 use catchment_stages::detect::{Detector, Settings};
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -44,8 +45,8 @@ impl Detecting {
         let detector = memory.map(|memory| memory.detector);
         let cluster = &fold.settings.stream.cluster;
         let detector = detector.unwrap_or_else(|| Detector::new(settings.clone(), cluster, fold.timeline()));
-        if let Some(board) = &fold.board {
-            board.begin(&detector);
+        if let (Some(board), Some(after)) = (&fold.board, after) {
+            board.begin(after, &detector);
         }
         Self { detector, after, saved_bytes: 0, unsaved_epochs: 0, board: fold.board.clone() }
     }
@@ -57,7 +58,7 @@ impl Detecting {
         }
         self.detector.observe(epoch);
         if let Some(board) = &self.board {
-            board.post(epoch);
+            board.post(epoch, &self.detector);
         }
     }
 
@@ -175,60 +176,140 @@ struct OpenLabels {
     namespace: String,
 }
 
-/// Where one stream posts its findings, and counts those that are open.
+/// The kind of a counter.
+type KindLabel = [(&'static str, &'static str); 1];
+
+/// What is counted of the findings of one stream.
+#[derive(Clone, Debug, Default)]
+struct FindingMetrics {
+    open: Family<OpenLabels, Gauge>,
+    subjects: Gauge,
+    pairs: Gauge,
+    refused: Counter,
+    not_evaluable: Family<KindLabel, Counter>,
+}
+
+impl FindingMetrics {
+    /// Registers everything under the stream's labels.
+    fn register(registry: &mut Registry) -> Self {
+        let m = Self::default();
+        registry.register("findings_open", "Findings that are open, by kind, severity and namespace", m.open.clone());
+        registry.register("findings_subjects", "Subjects that findings are looked for of", m.subjects.clone());
+        registry.register("findings_pairs", "Pairs of workloads that are remembered", m.pairs.clone());
+        registry.register("findings_refused", "Findings that did not open because too many were", m.refused.clone());
+        registry.register(
+            "findings_not_evaluable",
+            "Cases in which a window could not show whether a kind holds",
+            m.not_evaluable.clone(),
+        );
+        m
+    }
+
+    fn remembers(&self, detector: &Detector) {
+        let effort = detector.effort();
+        self.subjects.set(effort.subjects as i64);
+        self.pairs.set(effort.pairs as i64);
+        raise(&self.refused, effort.refused);
+        for (kind, cases) in detector.not_evaluable().filter(|(_, cases)| *cases > 0) {
+            raise(&self.not_evaluable.get_or_create_owned(&[("kind", kind.name())]), cases);
+        }
+    }
+}
+
+/// A detector counts for itself, also over restarts.
+fn raise(counter: &Counter, to: u64) {
+    counter.inc_by(to.saturating_sub(counter.get()));
+}
+
+/// Where one stream posts its findings, and counts them. All lines of the stream do so, whichever is ahead, as any of them
+/// may not get on.
 #[derive(Clone, Debug)]
 pub(crate) struct Board {
     all: FindingsBoard,
     stream: StreamId,
     window: i64,
-    open: Family<OpenLabels, Gauge>,
+    metrics: FindingMetrics,
+    posted: Arc<Mutex<Posted>>,
+}
+
+/// How far a stream has posted.
+#[derive(Debug, Default)]
+struct Posted {
+    newest: Option<EpochId>,
     /// What the gauge counts of each finding.
-    counted: Arc<Mutex<BTreeMap<FindingId, OpenLabels>>>,
+    counted: BTreeMap<FindingId, OpenLabels>,
 }
 
 impl Board {
-    /// Registers the gauge under the stream's labels.
+    /// Registers what is counted under the stream's labels.
     pub(crate) fn register(all: FindingsBoard, stream: StreamId, window: i64, registry: &mut Registry) -> Self {
-        let open = Family::default();
-        registry.register("findings_open", "Findings that are open, by kind, severity and namespace", open.clone());
-        Self { all, stream, window, open, counted: Arc::default() }
+        Self { all, stream, window, metrics: FindingMetrics::register(registry), posted: Arc::default() }
     }
 
-    fn begin(&self, detector: &Detector) {
+    /// Posts what a detector remembers behind the epoch `after`, unless more is known.
+    fn begin(&self, after: EpochId, detector: &Detector) {
+        let Some(mut posted) = self.go_on_to(after) else { return };
+        self.clear(&mut posted);
         for row in detector.findings() {
             let start = row.last_seen.plus(-self.window);
-            self.put(row, &RowWriter::for_findings(&self.stream, Span::new(start, row.last_seen)));
+            self.put(&mut posted, row, &RowWriter::for_findings(&self.stream, Span::new(start, row.last_seen)));
         }
+        self.metrics.remembers(detector);
     }
 
-    fn post(&self, epoch: &Epoch) {
+    /// Posts what an epoch says, unless another line has.
+    fn post(&self, epoch: &Epoch, detector: &Detector) {
+        let Some(mut posted) = self.go_on_to(epoch.id) else { return };
         let Some(window) = &epoch.window else { return };
         let writer = RowWriter::for_findings(&self.stream, window.span);
-        epoch.findings.iter().for_each(|row| self.put(row, &writer));
+        epoch.findings.iter().for_each(|row| self.put(&mut posted, row, &writer));
         let mut all = self.all.lock();
         if let Some(rows) = all.get_mut(&self.stream.to_string()) {
             epoch.forgotten.iter().for_each(|id| drop(rows.remove(id)));
         }
+        self.metrics.remembers(detector);
     }
 
-    fn put(&self, row: &FindingRow, writer: &RowWriter) {
+    /// How far was posted, for who goes on to `epoch`; `None` if that was reached before.
+    fn go_on_to(&self, epoch: EpochId) -> Option<MutexGuard<'_, Posted>> {
+        let mut posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner);
+        if posted.newest >= Some(epoch) {
+            return None;
+        }
+        posted.newest = Some(epoch);
+        Some(posted)
+    }
+
+    /// Takes down what a line that was behind has posted: what was forgotten since is told no more.
+    fn clear(&self, posted: &mut Posted) {
+        self.all.lock().remove(&self.stream.to_string());
+        for labels in std::mem::take(&mut posted.counted).into_values() {
+            self.metrics.open.get_or_create_owned(&labels).dec();
+        }
+    }
+
+    fn put(&self, posted: &mut Posted, row: &FindingRow, writer: &RowWriter) {
         let mut json = Vec::new();
         writer.finding(&mut json, row);
         let json = String::from_utf8(json).expect("JSON is text");
         self.all.lock().entry(self.stream.to_string()).or_default().insert(row.id, json);
-        self.count(row);
+        self.count(&mut posted.counted, row);
     }
 
-    fn count(&self, row: &FindingRow) {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+    fn count(&self, counted: &mut BTreeMap<FindingId, OpenLabels>, row: &FindingRow) {
+        let open = &self.metrics.open;
         if let Some(before) = counted.remove(&row.id) {
-            self.open.get_or_create_owned(&before).dec();
+            open.get_or_create_owned(&before).dec();
         }
         if row.status.is_open() {
             let namespace = row.namespace.clone().unwrap_or_default();
             let labels = OpenLabels { kind: row.kind.name(), severity: row.severity.name(), namespace };
-            self.open.get_or_create_owned(&labels).inc();
+            open.get_or_create_owned(&labels).inc();
             counted.insert(row.id, labels);
         }
     }
 }
+
+#[cfg(test)]
+#[path = "findings_tests.rs"]
+mod tests;

@@ -139,7 +139,7 @@ fn stream_labels(stream: &StreamId) -> [(Cow<'static, str>, Cow<'static, str>); 
     [("cluster".into(), stream.cluster.clone().into()), ("source".into(), stream.source.clone().into())]
 }
 
-fn fold_of(stream: &Stream, log: LogId) -> Fold {
+fn fold_of(stream: &Stream, log: LogId, board: Option<Board>) -> Fold {
     let settings = Settings {
         stream: stream.id.clone(),
         log,
@@ -148,7 +148,7 @@ fn fold_of(stream: &Stream, log: LogId) -> Fold {
         limits: stream.limits,
         enrichment: stream.enrichment.clone(),
     };
-    Fold { settings, workers: stream.workers, detect: stream.detect.clone(), board: None }
+    Fold { settings, workers: stream.workers, detect: stream.detect.clone(), board }
 }
 
 /// An input that is its own log is joined with what is known when its reading begins.
@@ -162,11 +162,10 @@ async fn run_direct(stream: Stream, watched: Watched, mut stop: watch::Receiver<
     let input = stream.source.input()?;
     // The same files in windows of another width are other rows.
     let known = input.map(|input| LogId(input.0 ^ stream.window.cast_unsigned()));
-    let mut fold = fold_of(&stream, known.unwrap_or_else(|| LogId(rand::random())));
+    let mut fold = fold_of(&stream, known.unwrap_or_else(|| LogId(rand::random())), watched.board.clone());
     if let Some(enrichment) = &mut fold.settings.enrichment {
         enrichment.marked = false;
     }
-    fold.board.clone_from(&watched.board);
     let lines = stream.sinks.into_iter().zip(watched.progress(None));
     let lines = lines.map(|(sink, progress)| Line::new(sink, progress)).collect();
     let feed = Feed::Input { source: stream.source, watch: watched.source, again: input.is_some() };
@@ -176,17 +175,14 @@ async fn run_direct(stream: Stream, watched: Watched, mut stop: watch::Receiver<
 async fn run_spooled(stream: Stream, spool: Spool, watched: Watched, mut stop: watch::Receiver<bool>) -> Result<()> {
     let (dir, first, end) = (spool.dir().display(), spool.first().0, spool.end().0);
     tracing::info!(stream = %stream.id, log = %spool.id(), %dir, first, end, "log open");
-    let fold = fold_of(&stream, spool.id());
+    let fold = fold_of(&stream, spool.id(), watched.board.clone());
     let retention = Arc::new(Mutex::new(Retention::new(spool.clone(), stream.sinks.len())));
     let (halt, halted) = watch::channel(false);
     let mut lines = Lines::default();
-    // The findings of all lines are the same: the first one's are shown.
-    let mut board = watched.board.clone();
     for (sink, progress) in stream.sinks.into_iter().zip(watched.progress(Some(&retention))) {
         let memory = fold.detect.as_ref().map(|_| MemoryFile::of(spool.dir(), &sink.name));
-        let fold = Fold { board: board.take(), ..fold.clone() };
         let line = Line::new(sink, progress).with_memory(memory);
-        lines.running.spawn(keep_one_supplied(line, fold, spool.clone(), halted.clone()));
+        lines.running.spawn(keep_one_supplied(line, fold.clone(), spool.clone(), halted.clone()));
     }
     let log = PatientLog { spool, stream: stream.id, metrics: watched.log_metrics, part: watched.log };
     let fault = tokio::select! {

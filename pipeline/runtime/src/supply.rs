@@ -35,7 +35,7 @@ pub(crate) struct Fold {
     pub(crate) workers: usize,
     /// What is looked for; `None` where nothing is.
     pub(crate) detect: Option<Arc<detect::Settings>>,
-    /// Where findings are posted: one line of a stream does so for all.
+    /// Where findings are posted.
     pub(crate) board: Option<Board>,
 }
 

@@ -12,9 +12,11 @@ use std::process::Output;
 use self::process::binary;
 use self::server::Server;
 
+mod calico_kinds;
 #[allow(dead_code, reason = "the tests without a cluster use all of it")]
 #[path = "../it/lab.rs"]
 mod lab;
+mod offered;
 #[path = "../it/process.rs"]
 mod process;
 #[allow(dead_code, reason = "the connector's tests use all of it")]

@@ -106,8 +106,8 @@ fn served_of_findings(dir: &Path) -> Metrics {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let mut served = served(&get(&address, "/metrics").1);
-        served.retain(|name, (_, labels)| name.starts_with("catchment_findings_") && !labels.is_empty());
-        if !served.is_empty() {
+        served.retain(|name, _| name.starts_with("catchment_findings_"));
+        if served.values().all(|(_, labels)| !labels.is_empty()) {
             return served;
         }
         assert!(Instant::now() < deadline, "nothing was found");

@@ -160,9 +160,13 @@ pub(crate) fn stream(script: Script, log: LogKind, shelves: &[&Shelf]) -> Stream
 
 /// Runs the stream until it ends, or stops it once `done`.
 pub(crate) async fn run_until(stream: Stream, done: impl Future<Output = ()>) -> Result<()> {
+    run_before(stream, &FindingsBoard::default(), done).await
+}
+
+/// Runs the stream until it ends, or stops it once `done`; its findings are posted to the board.
+pub(crate) async fn run_before(stream: Stream, board: &FindingsBoard, done: impl Future<Output = ()>) -> Result<()> {
     let (stop, stopped) = watch::channel(false);
-    let running =
-        pipeline::run(stream, &mut Registry::default(), &Readiness::default(), &FindingsBoard::default(), stopped);
+    let running = pipeline::run(stream, &mut Registry::default(), &Readiness::default(), board, stopped);
     tokio::pin!(running);
     tokio::select! {
         ended = &mut running => return ended,

@@ -13,6 +13,7 @@ use catchment_core::knowledge::policy::{
 };
 use catchment_core::knowledge::{Kind, Meta, Object};
 use catchment_core::{EventTime, FindingKind, Labels, Period, Subject};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -30,6 +31,11 @@ const UNWANTED: u64 = bit(FindingKind::MetadataAccess) | bit(FindingKind::Worklo
 /// Scopes that are remembered, and peers of each.
 const MOST: usize = 5000;
 const MOST_PEERS: usize = 100;
+/// Ports of a rule, rules of a direction, characters of a selector and of a name: beyond these an API server refuses a policy.
+const MOST_PORTS: usize = 50;
+const MOST_RULES: usize = 1024;
+const LONGEST_SELECTOR: usize = 1024;
+const LONGEST_NAME: usize = 253;
 /// How long is remembered what no window shows.
 const REMEMBERED: Period = Period::secs(24 * 3600);
 
@@ -190,6 +196,9 @@ impl Observed {
         let name = [Some("catchment"), wanted, Some(if sends { "egress" } else { "ingress" })];
         let name = name.into_iter().flatten().collect::<Vec<_>>().join("-");
         let name = if tier == DEFAULT_TIER { name } else { format!("{tier}.{name}") };
+        if name.len() > LONGEST_NAME {
+            return None;
+        }
         let mut spec = PolicySpec { tier, selector, types: vec![policy_type(direction)], ..PolicySpec::default() };
         *rules_of(&mut spec, direction) = self.rules(&watched, direction, namespace)?;
         let metadata =
@@ -217,6 +226,9 @@ impl Observed {
             let mut spec = spec.clone();
             let list = rules_of(&mut spec, direction);
             (place < list.len()).then(|| drop(list.splice(place..=place, rules.clone())))?;
+            if list.len() > MOST_RULES {
+                return None;
+            }
             Some(to_stage(spec))
         };
         match state.object(id.kind.object_kind(), &id.namespace, &id.name)? {
@@ -252,11 +264,11 @@ impl Observed {
             }
         }
         let rules = ports.iter().map(|((peer, protocol), ports)| allow(peer, protocol, ports, direction, namespace));
-        let mut rules = rules.collect::<Option<Vec<_>>>()?;
+        let mut rules = rules.collect::<Option<Vec<_>>>()?.concat();
         if direction == Direction::Egress {
             rules.extend(lookups());
         }
-        Some(rules)
+        (rules.len() <= MOST_RULES).then_some(rules)
     }
 }
 
@@ -284,11 +296,11 @@ fn peer(end: End<'_>, labels: &Labels, state: Option<&ClusterState>) -> Option<P
     }
 }
 
-/// Addresses of a node as networks of one address.
+/// Addresses of a node as networks of one address. One that is internal and external stands in its status twice.
 fn addresses(state: &ClusterState, node: &str) -> Vec<String> {
     let addresses = state.node(node).into_iter().flat_map(|node| &node.status.addresses);
-    let parsed = addresses.filter_map(|address| address.address.parse::<IpAddr>().ok());
-    parsed.map(|address| format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 })).collect()
+    let parsed: BTreeSet<IpAddr> = addresses.filter_map(|address| address.address.parse().ok()).collect();
+    parsed.into_iter().map(|address| IpNet::from(address).to_string()).collect()
 }
 
 fn pairs(labels: &Labels) -> Vec<(String, String)> {
@@ -308,17 +320,22 @@ fn telling(end: End<'_>, labels: &Labels, state: Option<&ClusterState>) -> Vec<(
     labels
 }
 
-/// A selector for all of these labels; `None` if there is none.
+/// A selector for all of these labels; `None` if there is none, or if it were too long.
 fn selector(labels: &[(String, String)]) -> Option<String> {
     let terms: Vec<_> = labels.iter().map(|(key, value)| format!("{key} == '{value}'")).collect();
-    (!terms.is_empty()).then(|| terms.join(" && "))
+    let selector = terms.join(" && ");
+    (1..=LONGEST_SELECTOR).contains(&selector.len()).then_some(selector)
 }
 
-fn allow(peer: &Peer, protocol: &str, ports: &BTreeSet<i64>, direction: Direction, own: &str) -> Option<Rule> {
+/// As few rules for a peer as an API server takes.
+fn allow(peer: &Peer, protocol: &str, ports: &BTreeSet<i64>, direction: Direction, own: &str) -> Option<Vec<Rule>> {
     let protocol: Protocol = protocol.parse().ok()?;
     let ports = ports.iter().filter_map(|port| u16::try_from(*port).ok()).map(|port| Port::Range(port, port));
-    let ports = if protocol.has_ports() { ports.collect() } else { Vec::new() };
-    Some(rule(protocol, entity(peer, own)?, ports, direction))
+    let ports: Vec<_> = ports.collect();
+    let lists = if protocol.has_ports() { ports.chunks(MOST_PORTS).map(<[_]>::to_vec).collect() } else { vec![vec![]] };
+    let entities = entities(peer, own)?;
+    let pairs = entities.iter().flat_map(|entity| lists.iter().map(move |ports| (entity.clone(), ports.clone())));
+    Some(pairs.map(|(entity, ports)| rule(protocol, entity, ports, direction)).collect())
 }
 
 fn rule(protocol: Protocol, peer: EntityRule, ports: Vec<Port>, direction: Direction) -> Rule {
@@ -343,9 +360,10 @@ fn rule(protocol: Protocol, peer: EntityRule, ports: Vec<Port>, direction: Direc
 /// Networks that collectors call private.
 const PRIVATE: [&str; 3] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"];
 
-fn entity(peer: &Peer, own: &str) -> Option<EntityRule> {
+/// What a rule says of a peer. No rule has networks of both versions of IP.
+fn entities(peer: &Peer, own: &str) -> Option<Vec<EntityRule>> {
     let private = || PRIVATE.map(str::to_owned).to_vec();
-    Some(match peer {
+    Some(vec![match peer {
         Peer::Workload { namespace, labels, .. } => {
             let elsewhere = namespace != own;
             let namespace_selector = if elsewhere { in_namespace(namespace) } else { String::new() };
@@ -359,10 +377,14 @@ fn entity(peer: &Peer, own: &str) -> Option<EntityRule> {
             };
             EntityRule { selector: selector(labels)?, namespace_selector, ..EntityRule::default() }
         }
-        Peer::Node(addresses) => EntityRule { nets: addresses.clone(), ..EntityRule::default() },
+        Peer::Node(addresses) => {
+            let (v6, v4): (Vec<_>, Vec<_>) = addresses.iter().cloned().partition(|address| address.contains(':'));
+            let versions = [v4, v6].into_iter().filter(|nets| !nets.is_empty());
+            return Some(versions.map(|nets| EntityRule { nets, ..EntityRule::default() }).collect());
+        }
         Peer::Private => EntityRule { nets: private(), ..EntityRule::default() },
         Peer::Public => EntityRule { not_nets: private(), ..EntityRule::default() },
-    })
+    }])
 }
 
 fn in_namespace(name: &str) -> String {

@@ -147,3 +147,47 @@ fn a_source_that_scans_is_not_let_in() {
     let rules = observed.rules(&[&watched], super::Direction::Ingress, "shop").expect("rules");
     assert_eq!(rules.iter().map(|rule| &*rule.source.selector).collect::<Vec<_>>(), ["app == 'web'"]);
 }
+
+#[test]
+fn more_ports_than_a_rule_holds_are_in_several() {
+    let mut scene = Scene::new();
+    let rows = scene.window((0..60).map(|port| {
+        let web = format!("shop/web-7d4b9c6f5-*:{}", 8000 + port);
+        flow("shop/api", &web).dst().trace([profile("shop")]).labels(&["app=api"], &["app=web"])
+    }));
+    let policy = offered(&rows, FindingKind::NoPolicy).expect("a policy");
+    let rules = policy["spec"]["ingress"].as_array().expect("rules");
+    let ports: Vec<_> = rules.iter().map(|rule| rule["destination"]["ports"].as_array().map_or(0, Vec::len)).collect();
+    assert_eq!(ports, [50, 10]);
+    assert!(rules.iter().all(|rule| rule["source"] == json!({"selector": "app == 'api'"})), "{policy}");
+}
+
+#[test]
+fn addresses_of_a_node_are_in_a_rule_for_each_version_of_ip_and_each_once() {
+    let address = |kind: &str, address: &str| json!({"type": kind, "address": address});
+    let addresses = [
+        address("InternalIP", "10.0.0.11"),
+        address("InternalIP", "fd00::11"),
+        address("ExternalIP", "10.0.0.11"),
+        address("Hostname", "n1"),
+    ];
+    let node =
+        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "status": {"addresses": addresses}});
+    let mut scene = Scene::with_cluster(Settings::default(), [(-60, node)]);
+    let rows = scene.window([to_web("host:n1")]);
+    let policy = offered(&rows, FindingKind::NoPolicy).expect("a policy");
+    let rules = policy["spec"]["ingress"].as_array().expect("rules");
+    let sources: Vec<_> = rules.iter().map(|rule| &rule["source"]).collect();
+    assert_eq!(sources, [&json!({"nets": ["10.0.0.11/32"]}), &json!({"nets": ["fd00::11/128"]})]);
+}
+
+#[test]
+fn a_policy_that_no_server_would_take_is_not_offered() {
+    let long: Vec<_> = (0..20).map(|n| format!("purpose-{n}={}", "x".repeat(60))).collect();
+    let long: Vec<_> = long.iter().map(String::as_str).collect();
+    let set = to_web("set:office").labels(&long, &["app=web"]);
+    assert_eq!(offered(&Scene::new().window([set]), FindingKind::NoPolicy), None);
+    let name = format!("shop/{}:80", "w".repeat(240));
+    let named = flow("shop/api", &name).dst().trace([profile("shop")]).labels(&["app=api"], &["app=web"]);
+    assert_eq!(offered(&Scene::new().window([named]), FindingKind::NoPolicy), None);
+}

@@ -58,15 +58,23 @@ impl Server {
         String::from_utf8(self.script("kubectl", arguments).stdout).unwrap()
     }
 
+    /// What kubectl answers, which may be a refusal.
+    pub(crate) fn try_kubectl(&self, arguments: &[&str]) -> Output {
+        self.answer("kubectl", arguments)
+    }
+
     /// A path for a file of the test.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn script(&self, command: &str, arguments: &[&str]) -> Output {
+    fn answer(&self, command: &str, arguments: &[&str]) -> Output {
         let port = self.port.to_string();
-        let output =
-            Command::new(&self.script).arg(command).arg(self.dir.path()).arg(port).args(arguments).output().unwrap();
+        Command::new(&self.script).arg(command).arg(self.dir.path()).arg(port).args(arguments).output().unwrap()
+    }
+
+    fn script(&self, command: &str, arguments: &[&str]) -> Output {
+        let output = self.answer(command, arguments);
         assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
         output
     }
