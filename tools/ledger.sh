@@ -89,6 +89,7 @@ sinks:
       access_key_id: \${AWS_ACCESS_KEY_ID}
       secret_access_key: \${AWS_SECRET_ACCESS_KEY}
       allow_http: true
+  lines: { type: jsonl, path: "$dir/rows/lines/findings.jsonl", datasets: [findings] }
 http: { listen: "127.0.0.1:0" }
 CONFIG
 }
@@ -147,8 +148,7 @@ check_schemas() {
             echo "$dataset: no rows"
         else
             step=$((lines / sample + 1))
-            # A tombstone is an empty line.
-            awk -v step="$step" 'NF && (NR - 1) % step == 0' "$file" | "$python" tools/readers/check_json.py "$dataset"
+            awk -v step="$step" '(NR - 1) % step == 0' "$file" | "$python" tools/readers/check_json.py "$dataset"
         fi
     done
 }
@@ -161,7 +161,7 @@ check_metrics() {
 
 need_tools
 rm -rf "$dir"
-mkdir -p "$dir"
+mkdir -p "$dir/rows/lines"
 trap clean_up EXIT
 # Before the long build, as they may lack a tool.
 start_servers
@@ -185,6 +185,7 @@ echo "Parquet files by three readers"
 "$python" tools/readers/check_parquet.py "$dir/rows/parquet"
 echo "published and true"
 "$python" tools/readers/check_ledger.py "$dir/truth.ndjson" kafka="$dir/rows/kafka" parquet="$dir/rows/parquet" \
+    --findings lines="$dir/rows/lines" \
     --until "$judged_until" --windows "$minutes" --late 1
 echo "$SECONDS s: $published to publish, $((SECONDS - published)) to judge"
 passed=yes

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Compares what was published with what a simulated cluster really produced.
 
-    python tools/readers/check_ledger.py TRUTH NAME=ROWS [NAME=ROWS ...] [--until TIME] [--windows N] [--late N]
+    python tools/readers/check_ledger.py TRUTH NAME=ROWS [NAME=ROWS ...] [--findings NAME=ROWS] [--until TIME]
+        [--windows N] [--late N]
 
 TRUTH is the ledger of `catchment simulate goldmane --truth`. ROWS is a folder that holds a folder of Parquet files for
 each dataset, or a file of JSON lines for each (`flows.jsonl`). Judged are the windows that end by TIME and that the
@@ -14,7 +15,9 @@ source could read as a whole:
 - No row is there twice, and keys and values of `flow_id` belong together one by one.
 - Records add up: those in `flows`, the late and the rejected ones are those of the ledger, one more for each time
   that a bucket of a key had grown and was handed out again, and those that others pushed and no reader can use.
-- All ROWS hold the same rows of every dataset, column by column.
+- All ROWS hold the same rows of every dataset, column by column; of findings those of --findings too.
+- Where ROWS say what the newest records of findings are (`newest.jsonl`), these hold the newest rows, or nothing of
+  findings that are over.
 
 Exits 1 with the first differences, or where fewer windows could be judged, or fewer late rows, than asked for.
 """
@@ -47,6 +50,7 @@ DATASETS = {
     "rejects": ("log_position, log_index", "true"),
     "gaps": ("log_position", "gap_start < $until"),
 }
+FINDINGS = {"findings": ("window_start, finding_id", "window_end <= $until")}
 SUMS = ["packets_in", "packets_out", "bytes_in", "bytes_out", "num_connections_started", "num_connections_completed"]
 LIVE = "num_connections_live"
 POLICY = dict.fromkeys(["kind", "namespace", "name", "tier"], "VARCHAR")
@@ -79,6 +83,8 @@ def shape(schema: dict) -> str | list | dict:
     kind = schema["type"] if isinstance(schema["type"], str) else next(t for t in schema["type"] if t != "null")
     if kind == "array":
         return [shape(schema["items"])]
+    if kind == "object" and "properties" not in schema:
+        return "JSON"
     if kind == "object":
         return {name: shape(member) for name, member in schema["properties"].items()}
     if schema.get("format") == "date-time":
@@ -135,9 +141,9 @@ class Rows:
             self.faults += 1
             print(f"{name} holds {found} {what} to compare, at least {least} expected", file=sys.stderr)
 
-    def load_rows(self, name: str, rows: Path) -> None:
+    def load_rows(self, name: str, rows: Path, datasets: dict[str, tuple[str, str]] = DATASETS) -> None:
         """Views over the rows that are judged, with the columns as the JSON Schemas name and order them."""
-        for dataset, (identity, scope) in DATASETS.items():
+        for dataset, (identity, scope) in datasets.items():
             columns = columns_of(dataset)
             cast = ", ".join(f'CAST("{column}" AS {kind}) AS "{column}"' for column, kind in columns.items())
             self.db.execute(f"""CREATE VIEW {name}_{dataset} AS
@@ -148,9 +154,9 @@ class Rows:
                 f"SELECT {identity}, count(*) AS times FROM {name}_{dataset} GROUP BY ALL HAVING count(*) > 1",
             )
 
-    def compare_rows(self, names: list[str]) -> None:
+    def compare_rows(self, names: list[str], datasets: dict[str, tuple[str, str]] = DATASETS) -> None:
         """Prints the number of rows, and compares all with the first."""
-        for dataset in DATASETS:
+        for dataset in datasets:
             counts = [self.value(f"SELECT count(*) FROM {name}_{dataset}") for name in names]
             differ = sum(self.compare_dataset(names[0], name, dataset) for name in names[1:])
             told = "".join(f"  {name} {count:>8}" for name, count in zip(names, counts))
@@ -171,6 +177,27 @@ class Rows:
             )
             for there, more in ((one, "a > b"), (other, "b > a"))
         )
+
+    def check_newest(self, name: str, rows: Path) -> None:
+        """Demands of the newest record of each finding that it holds the newest row, or nothing of one that is over."""
+        columns = {"key": "VARCHAR", "finding_id": "VARCHAR", "window_start": "TIMESTAMPTZ"}
+        findings = json_lines(rows / "findings.jsonl", columns_of("findings"))
+        self.db.execute(f"""CREATE TABLE newest AS
+            SELECT n.*, max(f.window_start) AS last_told, arg_max(status, f.window_start) AS status
+            FROM {json_lines(rows / 'newest.jsonl', columns)} n LEFT JOIN {findings} f ON f.finding_id = n.key
+            GROUP BY ALL""")
+        self.refuse(f"records of {name} are under keys of other findings", "FROM newest WHERE key <> finding_id")
+        self.refuse(
+            f"newest records of {name} do not hold the newest rows",
+            "FROM newest WHERE finding_id IS NOT NULL AND window_start IS DISTINCT FROM last_told",
+        )
+        self.refuse(
+            f"findings have tombstones in {name} and are open",
+            "FROM newest WHERE finding_id IS NULL AND status IN ('opened', 'ongoing')",
+        )
+        self.demand(name, 1, "newest records of findings", "SELECT count(*) FROM newest")
+        gone = self.value("SELECT count(*) FROM newest WHERE finding_id IS NULL")
+        print(f"{name}: {self.value('SELECT count(*) FROM newest')} findings by their newest records, {gone} forgotten")
 
 
 class Judge(Rows):
@@ -312,10 +339,22 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("truth", type=Path, metavar="TRUTH")
     parser.add_argument("rows", nargs="+", metavar="NAME=ROWS")
+    parser.add_argument("--findings", action="append", default=[], metavar="NAME=ROWS")
     parser.add_argument("--until", default="infinity", metavar="TIME")
     parser.add_argument("--windows", type=int, default=1, metavar="N")
     parser.add_argument("--late", type=int, default=0, metavar="N")
     return parser.parse_args()
+
+
+def compare_findings(judge: Judge, named: list[str]) -> None:
+    names = []
+    for name, _, rows in (argument.partition("=") for argument in named):
+        judge.load_rows(name, Path(rows), FINDINGS)
+        names.append(name)
+        if (Path(rows) / "newest.jsonl").exists():
+            judge.check_newest(name, Path(rows))
+    judge.demand(names[0], 1, "rows of findings", f"SELECT count(*) FROM {names[0]}_findings")
+    judge.compare_rows(names, FINDINGS)
 
 
 def main() -> int:
@@ -329,6 +368,7 @@ def main() -> int:
         judge.demand(name, told.windows, "whole windows", f"SELECT count(*) FROM {name}_windows WHERE whole")
         judge.demand(name, told.late, "late rows", f"SELECT sum(looks) FROM {name}_on_time")
     judge.compare_rows(names)
+    compare_findings(judge, told.rows + told.findings)
     print(f"differences: {judge.faults}")
     return 1 if judge.faults else 0
 

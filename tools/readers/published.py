@@ -6,7 +6,9 @@
 
 `wait` ends once both hold a late row of a bucket at or after TIME. Second looks go from bucket to bucket, so everything
 about the buckets before TIME is published by then. Exits 1 where that takes more than SECONDS or the process PID ends.
-`fetch` writes FOLDER/kafka/<dataset>.jsonl and FOLDER/parquet. ROOT is bucket/prefix; keys come from AWS_*.
+`fetch` writes FOLDER/kafka/<dataset>.jsonl and FOLDER/parquet, and FOLDER/kafka/newest.jsonl: for each key of the compacted
+topic of findings which row its newest record holds, none where that is a tombstone. ROOT is bucket/prefix; keys come
+from AWS_*.
 """
 
 import json
@@ -20,7 +22,7 @@ import pyarrow.compute as compute
 import pyarrow.dataset as datasets
 from pyarrow.fs import LocalFileSystem, S3FileSystem, copy_files
 
-DATASETS = ["flows", "conversations", "late", "rejects", "gaps", "findings"]
+DATASETS = ["flows", "conversations", "late", "rejects", "gaps"]
 POLL_SECONDS = 3
 
 
@@ -67,8 +69,19 @@ def wait(broker: str, store: S3FileSystem, root: str, until: str, seconds: float
         time.sleep(POLL_SECONDS)
 
 
+def fetch_findings(broker: str, folder: Path, prefix: str) -> None:
+    """Records of a key are in one partition, so the last that is read is the newest."""
+    read = subprocess.run(kcat(broker, "findings", "-f", "%k\t%s\n", prefix=prefix), capture_output=True, check=True)
+    records = [line.split("\t", 1) for line in read.stdout.decode().splitlines()]
+    (folder / "findings.jsonl").write_text("".join(f"{row}\n" for _, row in records if row))
+    newest = {key: json.loads(row) if row else {} for key, row in records}
+    told = ({"key": key} | {name: row.get(name) for name in ("finding_id", "window_start")} for key, row in newest.items())
+    (folder / "newest.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in told))
+
+
 def fetch(broker: str, store: S3FileSystem, root: str, folder: Path, prefix: str = "catchment") -> int:
     (folder / "kafka").mkdir(parents=True)
+    fetch_findings(broker, folder / "kafka", prefix)
     for dataset in DATASETS:
         with open(folder / "kafka" / f"{dataset}.jsonl", "wb") as out:
             subprocess.run(kcat(broker, dataset, prefix=prefix), stdout=out, check=True)
