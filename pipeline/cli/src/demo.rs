@@ -153,8 +153,7 @@ fn simulation(args: &DemoArgs, folder: &Folder) -> Options {
 
 /// What has to be declared before all that is planted can be told.
 fn declared(section: &str) -> Result<detect::Settings> {
-    serde_saphyr::from_str(section)
-        .map_err(|e| Error::internal("what the scenarios of the demo declare").caused_by(e))
+    serde_saphyr::from_str(section).map_err(|e| Error::internal("what the scenarios of the demo declare").caused_by(e))
 }
 
 /// What a newcomer would write, so that the file can be kept as a start.
