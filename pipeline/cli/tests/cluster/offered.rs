@@ -29,7 +29,9 @@ fn every_staged_policy_that_a_finding_offers_is_taken_by_an_api_server() {
     assert!(literal.len() >= 5 && simulated.len() >= 20, "{} {}", literal.len(), simulated.len());
     let all: Vec<_> = literal.into_iter().chain(simulated).collect();
     make_namespaces(&server, &all);
-    all.iter().for_each(|policy| taken(&server, policy));
+    for policy in &all {
+        taken(&server, policy);
+    }
 }
 
 #[test]
@@ -46,7 +48,9 @@ fn the_printed_network_sets_are_taken_by_an_api_server() {
     for printed in [setup(["--snapshot", text(&objects)]), setup(["--kubeconfig", text(&admin)])] {
         let sets = documents(&printed);
         assert!(sets.len() >= 3, "{}", String::from_utf8_lossy(&printed.stderr));
-        sets.iter().for_each(|set| taken(&server, set));
+        for set in &sets {
+            taken(&server, set);
+        }
     }
 }
 
