@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use catchment_core::FindingKind;
 
+use crate::plan::{self, JUDGED_FROM};
 use crate::score::{Judged, Scores};
 
 /// One line for every kind, in the order of the families.
@@ -57,5 +58,7 @@ pub fn page(scores: &Scores, calm: &Scores, made: &str) -> String {
         calm.windows, calm.flows, calm.grave
     );
     put("{calm-sum}", &of_calm);
+    put("{calm-seed}", &JUDGED_FROM.to_string());
+    put("{calm-course}", &plan::calm().extent());
     text
 }
