@@ -28,11 +28,8 @@ fn asked_kind(word: &str) -> Result<Option<FindingKind>> {
 }
 
 fn meaning(kind: FindingKind) -> String {
-    let meaning = kinds::of(kind);
     let mut text = format!("{kind}: {}, {}, unless the case says otherwise\n\n", kind.severity(), kind.confidence());
-    text += &wrap(meaning.means, 0);
-    section(&mut text, "How it is found", &wrap(meaning.found, 2));
-    section(&mut text, "What to do", &wrap(meaning.mend, 2));
+    text += &kinds::text(kind);
     section(&mut text, "Page", &format!("  {}\n", kind.runbook()));
     text
 }

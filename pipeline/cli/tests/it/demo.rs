@@ -1,13 +1,17 @@
 //! `catchment demo` through the real binary: simulator, gRPC, log, windows, files, judged by the truth.
 
+use std::path::Path;
+
+use serde_json::Value;
+
 use crate::binary;
 
 #[test]
-fn the_demo_shows_windows_and_publishes_what_the_cluster_produced() {
+fn the_demo_shows_windows_publishes_what_the_cluster_produced_and_finds_what_was_planted() {
     let folder = tempfile::tempdir().expect("a folder");
     let dir = folder.path().join("demo");
     let output = binary()
-        .args(["demo", "--seconds", "12", "--speed", "40", "--flows-per-second", "50", "--dir"])
+        .args(["demo", "--seconds", "30", "--speed", "50", "--flows-per-second", "50", "--dir"])
         .arg(&dir)
         .output()
         .expect("the binary starts");
@@ -23,8 +27,53 @@ fn the_demo_shows_windows_and_publishes_what_the_cluster_produced() {
     let explain =
         text.lines().find(|line| line.starts_with("  catchment findings explain ")).expect("something is found");
     assert!(answer(explain).contains("What to do"), "{explain}\n{}", answer(explain));
+    every_plant_is_found(&text, &dir);
+    for kind in ["policy.implicit-deny", "asymmetry.no-response"] {
+        what_verifies_it_can_be_run(kind, &dir);
+    }
     assert_eq!(unknown_workloads(&dir.join("rows.jsonl")), Vec::<String>::new(), "every workload is known");
     assert!(dir.join("lake/flows").is_dir() && dir.join("catchment-demo.yaml").is_file());
+}
+
+/// The table tells of every problem that was planted, and of a finding of that kind among the rows.
+fn every_plant_is_found(text: &str, dir: &Path) {
+    let plants = lines(&dir.join("plants.ndjson"));
+    let plants: Vec<_> = plants.iter().filter(|plant| plant["scenario"] != "ordinary").collect();
+    let rows = findings(dir);
+    let table = text.split("\nplanted\n").nth(1).expect("a table").lines();
+    for (plant, line) in plants.iter().zip(table.skip(1)) {
+        let cells: Vec<_> = line.split_whitespace().collect();
+        let id = cells.last().expect("cells");
+        let found = rows.iter().find(|row| row["finding_id"].as_str().is_some_and(|full| full.starts_with(id)));
+        let found = found.unwrap_or_else(|| panic!("no row has the id: {line}"));
+        let members = plant["subject"].as_object().expect("members");
+        assert!(found["kind"] == plant["kind"] && members.iter().all(|(name, value)| found["subject"][name] == *value));
+        assert!(cells[0] == plant["kind"] && line.contains(plant["from"].as_str().expect("a time")), "{line}");
+    }
+    assert!(text.contains(&format!("  {0} of {0} found", plants.len())), "{text}");
+    let families = plants.iter().filter_map(|plant| plant["kind"].as_str()?.split('.').next());
+    assert_eq!(families.collect::<std::collections::BTreeSet<_>>().len(), 5, "of every family");
+}
+
+/// The command that a finding about two pods ends with names pods that the cluster knows.
+fn what_verifies_it_can_be_run(kind: &str, dir: &Path) {
+    let rows = findings(dir);
+    let commands = rows.iter().filter(|row| row["kind"] == kind).filter_map(|row| row["verify"].as_str());
+    let command = commands.clone().find(|command| command.starts_with("catchment why ")).expect("one is about pods");
+    let told = answer(&format!("{command} --snapshot {}", dir.join("knowledge/objects.json").display()));
+    let verdict = if kind.ends_with("-deny") { ": deny" } else { ": allow" };
+    assert!(told.lines().next().is_some_and(|line| line.ends_with(verdict)), "{command}\n{told}");
+}
+
+fn findings(dir: &Path) -> Vec<Value> {
+    let mut rows = lines(&dir.join("rows.jsonl"));
+    rows.retain(|row| row["dataset"] == "findings");
+    rows
+}
+
+fn lines(file: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(file).expect("a file");
+    text.lines().map(|line| serde_json::from_str(line).expect("an object")).collect()
 }
 
 /// What the command on a line of the screen prints.
@@ -35,11 +84,9 @@ fn answer(line: &str) -> String {
 }
 
 /// Ends of rows that are workloads and were not found.
-fn unknown_workloads(rows: &std::path::Path) -> Vec<String> {
-    let text = std::fs::read_to_string(rows).expect("rows");
-    let rows = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a row"));
-    let flows = rows.filter(|row| row["dataset"] == "flows");
-    let unknown = |row: serde_json::Value| {
+fn unknown_workloads(rows: &Path) -> Vec<String> {
+    let flows = lines(rows).into_iter().filter(|row| row["dataset"] == "flows");
+    let unknown = |row: Value| {
         ["source", "dest"].into_iter().filter_map(move |end| {
             let is_workload = row[format!("{end}_type")] == "WorkloadEndpoint";
             let is_known = row[format!("{end}_workload_name")].is_string();

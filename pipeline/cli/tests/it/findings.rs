@@ -117,7 +117,7 @@ fn a_beginning_of_an_id_is_enough_for_the_whole_story() {
 #[test]
 fn a_kind_is_explained_without_any_finding_and_an_unknown_word_is_answered_with_the_nearest() {
     let told = printed(&findings(&["explain", "private.metadata-access"]));
-    assert!(told.starts_with("private.metadata-access: high, certain") && told.contains("What to do"), "{told}");
+    assert!(told.starts_with("private.metadata-access: high, certain") && told.contains("\nFix. "), "{told}");
     for (args, hint) in [
         (["list", "--kind", "policy.nopolicy"], "did you mean `policy.no-policy`?"),
         (["list", "--severity", "mediun"], "did you mean `medium`?"),

@@ -14,6 +14,7 @@ mod full_disk;
 mod killed;
 mod knowledge;
 mod lab;
+mod links;
 mod lost_log;
 mod pages;
 mod policies;

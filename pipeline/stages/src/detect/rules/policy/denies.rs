@@ -190,6 +190,24 @@ mod tests {
     }
 
     #[test]
+    fn what_verifies_it_asks_for_pods_by_their_names_on_the_wire_and_for_nothing_else() {
+        let mut scene = Scene::new();
+        let of = |source: &str| {
+            flow(source, "shop/db-5f7d9c4b8-*:5432").dst().deny().trace([end_of_tier("default", "shop/db")])
+        };
+        let told = scene.window([of("shop/web-7d4b9c6f5-*"), of("pub")]);
+        let mut told: Vec<_> = told.iter().map(|row| row.verify.as_str()).collect();
+        told.sort_unstable();
+        assert_eq!(
+            told,
+            [
+                "catchment findings list --kind policy.implicit-deny",
+                "catchment why 'shop/web-7d4b9c6f5-*' 'shop/db-5f7d9c4b8-*:5432/tcp' --fail-on deny",
+            ]
+        );
+    }
+
+    #[test]
     fn a_denial_without_packets_is_no_evidence() {
         let mut scene = Scene::new();
         assert_eq!(scene.window([denied().packets(0, 0)]), []);
