@@ -19,4 +19,5 @@ pub mod wire;
 #[path = "../../pipeline/cli/src"]
 mod cli {
     pub(crate) mod config;
+    mod nearest;
 }

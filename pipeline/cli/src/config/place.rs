@@ -2,7 +2,7 @@
 
 use catchment_core::Error;
 
-use crate::nearest;
+use super::super::nearest;
 
 /// An error of the YAML itself; it knows its place.
 pub(super) fn of_yaml_error(error: &serde_saphyr::Error) -> Error {
