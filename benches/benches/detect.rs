@@ -21,7 +21,9 @@ use catchment_stages::{InlineWorkers, KeyLimits, Shard};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 7;
+/// Windows in a call: rules meet every key again once in so many.
+const WINDOWS: usize = 10;
 /// Pairs take turns in being idle.
 const TURNS: usize = 4;
 /// The budget: detection as a share of the line that it belongs to.
@@ -68,18 +70,19 @@ fn share(what: &str, make: fn(usize, i64) -> Entry, keys: usize) {
     let mut bare_workers = InlineWorkers(vec![Shard::new(WINDOW, KeyLimits::default())]);
     let mut detector = Detector::new(Arc::new(Settings::default()), "bench", None);
     let (mut minute, mut bare_minute) = (0, 0);
-    let with = || {
+    let mut with = || {
         minute += 1;
         let mut epoch = window(&entries, &mut workers, minute);
         detector.observe(&mut epoch);
         render(&epoch);
     };
-    let without = || {
+    let mut without = || {
         bare_minute += 1;
         render(&window(&entries, &mut bare_workers, bare_minute));
     };
-    let (with, without) = measure::pair(ROUNDS, with, without);
-    let (with, without) = (with.median.as_secs_f64(), without.median.as_secs_f64());
+    let (with, without) =
+        measure::pair(ROUNDS, || (0..WINDOWS).for_each(|_| with()), || (0..WINDOWS).for_each(|_| without()));
+    let [with, without] = [with, without].map(|times| times.median.as_secs_f64() / WINDOWS as f64);
     let share = (with - without) / with;
     println!(
         "{what:<12} {keys:>7} keys: the line {:>6.0} ns a key and window, {:>5.0} of them to detect: {:>4.1} %, budget {:.0} % {}; {:?}",

@@ -3,17 +3,13 @@
 use std::fs;
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// Processor time this process has used, all threads.
 pub fn cpu() -> Duration {
-    let account = fs::read_to_string("/proc/self/stat").expect("benchmarks run on Linux");
-    // The name in parentheses may hold spaces; user and system ticks are fields 14 and 15.
-    let fields = account.rsplit_once(") ").expect("the name is in parentheses").1;
-    let ticks = fields.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>();
-    Duration::from_millis(ticks * 1000 / TICKS_A_SECOND)
+    let spent = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(spent.tv_sec as u64, spent.tv_nsec as u32)
 }
-
-/// Linux counts processor time for user space in hundredths of a second.
-const TICKS_A_SECOND: u64 = 100;
 
 /// Resident memory of this process in bytes.
 pub fn resident() -> u64 {
@@ -38,7 +34,7 @@ impl Times {
     }
 }
 
-/// The account moves in steps of 10 ms; a round is much longer.
+/// Much longer than what the clock and the first call cost.
 const ROUND: Duration = Duration::from_millis(500);
 
 /// Measures two calls turn by turn, so that both meet the same machine.

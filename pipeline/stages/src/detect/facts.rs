@@ -269,8 +269,15 @@ impl Signs {
         self.0 |= if shows { sign.0 } else { 0 };
     }
 
-    pub(super) fn of(talk: &Conversation, flows: &[FlowRow]) -> Self {
-        let mut signs = Self::NONE;
+    /// What a row of the conversation shows whatever it counts.
+    pub(super) fn of_row(row: &FlowRow) -> Self {
+        let is_unserved = row.services().served.ready_endpoints == Some(0);
+        if is_unserved { Self::UNSERVED } else { Self::NONE }
+    }
+
+    /// What a conversation shows of whose rows these signs are.
+    pub(super) fn of(talk: &Conversation, rows: Self) -> Self {
+        let mut signs = rows;
         let (mut started, mut live, mut packets, mut counted) = (0, 0, 0, false);
         let (mut replies, mut requests) = ([0u64; 2], [0u64; 2]);
         let (mut allowed, mut denied, mut begun) = ([false; 2], [false; 2], [0; 2]);
@@ -302,7 +309,6 @@ impl Signs {
         let counted_at_source = requests[0] >= PACKETS_OF_A_COUNTED_CONNECTION * begun[0].max(1);
         signs.add(Self::REPLY_LOST, replies[1] > 0 && replies[0] == 0 && allowed[0] && counted_at_source);
         signs.add(Self::UNESTABLISHED, started > 0 && replies != [0; 2] && is_unestablished(talk));
-        signs.add(Self::UNSERVED, flows.iter().any(|row| row.services().served.ready_endpoints == Some(0)));
         signs.add(Self::TRICKLE, packets > 0 && packets <= TRICKLE_PACKETS && is_trickle(talk));
         signs.add(Self::SOURCE_ALONE, talk.symmetry == Symmetry::SourceHalfOnly);
         signs

@@ -234,16 +234,17 @@ impl Detector {
             at = end_of(window, first, next);
             let flows = &window.flows[first..at];
             let seat = self.seats.talk(row, &flows[0], view, &self.rules, (&mut self.pairs, &mut self.peers));
-            let signs = Signs::of(row, flows);
             let Some((number, peer)) = seat.numbers else { continue };
-            let stated = self.seats.stated(first..at);
+            let added = self.seats.added(first..at);
+            let signs = Signs::of(row, added.signs);
             let pair = self.pairs.get(number);
-            let due = seat.listeners & self.directory.woken(signs) | self.directory.refuting(pair.stated() | stated);
+            let due =
+                seat.listeners & self.directory.woken(signs) | self.directory.refuting(pair.stated() | added.states);
             for rule in bits(due) {
                 let talk = Talk { view, row, flows, signs, pair, peer: self.peers.get(peer) };
                 self.rules[rule].talk(&talk, &mut self.sightings);
             }
-            let stated = stated | self.sightings.take_stated();
+            let stated = added.states | self.sightings.take_stated();
             let pair = self.pairs.get_mut(number);
             pair.state(stated);
             pair.learn(row, signs, view);

@@ -3,16 +3,15 @@
 //! Both windows are in canonical order and keys are shared, so most rows are met again next to their place in the window
 //! before by the address of their key.
 
-use std::iter::Peekable;
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::vec::IntoIter;
 
 use catchment_core::{
     ClosedWindow, Conversation, Ends, FindingKind, FlowRow, Identity, KeyRecord, Labels, Services, Subject,
 };
 
-use super::facts::{Facts, has_packets};
+use super::facts::{Facts, Signs, has_packets};
 use super::pairs::{Pair, Peer, Table, names_of};
 use super::remedy::Observed;
 use super::rule::{Case, Rule};
@@ -29,8 +28,17 @@ struct RowSeat {
     cases: Box<[CaseRef]>,
     /// Whether rules have met the key.
     met: bool,
-    /// Kinds that its rows state where they count something, or that want to hear of them, as bits.
-    states: u64,
+    /// What it adds to its conversation.
+    adds: Added,
+}
+
+/// What rows add to their conversation.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Added {
+    /// Kinds that rows state where they count something, or that want to hear of them, as bits.
+    pub(super) states: u64,
+    /// Signs that rows show whatever they count.
+    pub(super) signs: Signs,
 }
 
 /// A conversation with the rules that listen to it.
@@ -55,12 +63,76 @@ pub(super) struct Heard {
 /// Where pairs and peers are remembered.
 type Memory<'a> = (&'a mut Table<Pair>, &'a mut Table<Peer>);
 
+/// What was worked out for a key of a window.
+trait Seat {
+    fn key(&self) -> &Arc<KeyRecord>;
+}
+
+impl Seat for RowSeat {
+    fn key(&self) -> &Arc<KeyRecord> {
+        &self.key
+    }
+}
+
+impl Seat for TalkSeat {
+    fn key(&self) -> &Arc<KeyRecord> {
+        &self.key
+    }
+}
+
+/// Seats of the window before, the first `left`, and behind them those of the newest one: each that is taken again goes
+/// from the front to the back, so that a window needs no room of its own.
+#[derive(Debug)]
+struct Turn<S> {
+    seats: VecDeque<S>,
+    left: usize,
+}
+
+impl<S> Default for Turn<S> {
+    fn default() -> Self {
+        Self { seats: VecDeque::new(), left: 0 }
+    }
+}
+
+impl<S: Seat> Turn<S> {
+    /// The newest window becomes the one before.
+    fn begin(&mut self) {
+        self.seats.drain(..self.left);
+        self.left = self.seats.len();
+    }
+
+    /// The seat that the window before had for the key; keys are asked for in canonical order.
+    fn take(&mut self, key: &Arc<KeyRecord>) -> Option<S> {
+        while self.left > 0 {
+            let first = self.seats[0].key();
+            let is_same = Arc::ptr_eq(first, key);
+            if !is_same && first.canonical >= key.canonical {
+                return None;
+            }
+            self.left -= 1;
+            let seat = self.seats.pop_front();
+            if is_same {
+                return seat;
+            }
+        }
+        None
+    }
+
+    fn put(&mut self, seat: S) {
+        self.seats.push_back(seat);
+    }
+
+    /// The seats of these places of the newest window.
+    fn newest(&self, places: Range<usize>) -> impl Iterator<Item = &S> {
+        self.seats.range(self.left + places.start..self.left + places.end)
+    }
+}
+
 /// The seats of the newest window.
 #[derive(Default)]
 pub(super) struct Seats {
-    rows: Vec<RowSeat>,
-    talks: Vec<TalkSeat>,
-    before: Option<Peekable<IntoIter<TalkSeat>>>,
+    rows: Turn<RowSeat>,
+    talks: Turn<TalkSeat>,
 }
 
 impl Seats {
@@ -74,11 +146,11 @@ impl Seats {
         observed: &mut Observed,
         survey: bool,
     ) {
-        let before = std::mem::take(&mut self.rows);
-        let mut before = before.into_iter().peekable();
-        self.rows.reserve(window.flows.len());
+        self.rows.begin();
+        self.talks.begin();
         for row in &window.flows {
-            let mut seat = met_again(&mut before, row).unwrap_or_else(|| seat(row, view, rules, sightings));
+            let before = self.rows.take(&row.key).filter(|seat| seat.is_of(row));
+            let mut seat = before.unwrap_or_else(|| seat(row, view, rules, sightings));
             if has_packets(row) {
                 // Nodes report from their last flush on: with the rules of an edit that this window does not know yet.
                 let shown = seat.cases.iter().filter(|case| !(row.trace_split && case.by_rules));
@@ -88,18 +160,20 @@ impl Seats {
                     for rule in rules.iter_mut() {
                         rule.meet(&facts);
                     }
-                    observed.meet(&facts, seat.states, broad(&seat, sightings));
+                    observed.meet(&facts, seat.adds.states, broad(&seat, sightings));
                     seat.met = true;
                 }
             }
-            self.rows.push(seat);
+            self.rows.put(seat);
         }
-        self.before = Some(std::mem::take(&mut self.talks).into_iter().peekable());
     }
 
-    /// Kinds that some of these rows state.
-    pub(super) fn stated(&self, rows: Range<usize>) -> u64 {
-        self.rows[rows].iter().fold(0, |stated, seat| stated | seat.states)
+    /// What some of these rows add to their conversation.
+    pub(super) fn added(&self, rows: Range<usize>) -> Added {
+        self.rows.newest(rows).fold(Added::default(), |all, seat| Added {
+            states: all.states | seat.adds.states,
+            signs: all.signs.and(seat.adds.signs),
+        })
     }
 
     /// What was worked out for the next conversation of the window.
@@ -111,16 +185,27 @@ impl Seats {
         rules: &[Box<dyn Rule>],
         memory: Memory<'_>,
     ) -> Heard {
-        let before = self.before.as_mut().expect("rows are seated before conversations");
-        let seat = heard_again(before, row).unwrap_or_else(|| listen(row, first, view, rules, memory));
+        let before = self.talks.take(&row.key).filter(|seat| same_ends(&seat.ends, row.ends()));
+        let seat = before.unwrap_or_else(|| listen(row, first, view, rules, memory));
         let heard = seat.heard;
-        self.talks.push(seat);
+        self.talks.put(seat);
         heard
     }
 
     /// Numbers of subjects that seats hold.
     pub(super) fn slots(&self) -> impl Iterator<Item = u32> {
-        self.rows.iter().flat_map(|seat| seat.cases.iter().map(|case| case.slot))
+        let newest = self.rows.seats.range(self.rows.left..);
+        newest.flat_map(|seat| seat.cases.iter().map(|case| case.slot))
+    }
+}
+
+impl RowSeat {
+    /// Whether all is as it was that cases were worked out of.
+    fn is_of(&self, row: &FlowRow) -> bool {
+        let [source, dest] = &self.labels;
+        let same_labels = Arc::ptr_eq(source, &row.source_labels) && Arc::ptr_eq(dest, &row.dest_labels);
+        let same_services = self.services.as_ref().map(Arc::as_ptr) == row.services.as_ref().map(Arc::as_ptr);
+        same_labels && same_services && same_ends(&self.ends, row.ends())
     }
 }
 
@@ -128,18 +213,6 @@ impl Seats {
 fn broad<'a>(seat: &RowSeat, sightings: &'a Sightings) -> Option<&'a Subject> {
     let mut slots = seat.cases.iter().map(|case| sightings.slot(case.slot));
     slots.find(|slot| slot.kind == FindingKind::BroadAllow).map(|slot| &slot.subject)
-}
-
-fn met_again(before: &mut Peekable<IntoIter<RowSeat>>, row: &FlowRow) -> Option<RowSeat> {
-    let is_same = |seat: &RowSeat| Arc::ptr_eq(&seat.key, &row.key);
-    while before.peek().is_some_and(|seat| !is_same(seat) && seat.key.canonical < row.key.canonical) {
-        before.next();
-    }
-    let seat = before.next_if(is_same)?;
-    let same_labels =
-        Arc::ptr_eq(&seat.labels[0], &row.source_labels) && Arc::ptr_eq(&seat.labels[1], &row.dest_labels);
-    let same_services = seat.services.as_ref().map(Arc::as_ptr) == row.services.as_ref().map(Arc::as_ptr);
-    (same_labels && same_services && same_ends(&seat.ends, row.ends())).then_some(seat)
 }
 
 fn same_ends([source, dest]: &[Arc<Identity>; 2], ends: &Ends) -> bool {
@@ -161,15 +234,8 @@ fn seat(row: &FlowRow, view: &View<'_>, rules: &[Box<dyn Rule>], sightings: &mut
     let cases = cases.collect();
     let labels = [row.source_labels.clone(), row.dest_labels.clone()];
     let services = row.services.clone();
-    RowSeat { key: row.key.clone(), ends: ends(row.ends()), labels, services, cases, met: false, states }
-}
-
-fn heard_again(before: &mut Peekable<IntoIter<TalkSeat>>, row: &Conversation) -> Option<TalkSeat> {
-    let is_same = |seat: &TalkSeat| Arc::ptr_eq(&seat.key, &row.key);
-    while before.peek().is_some_and(|seat| !is_same(seat) && seat.key.canonical < row.key.canonical) {
-        before.next();
-    }
-    before.next_if(is_same).filter(|seat| same_ends(&seat.ends, row.ends()))
+    let adds = Added { states, signs: Signs::of_row(row) };
+    RowSeat { key: row.key.clone(), ends: ends(row.ends()), labels, services, cases, met: false, adds }
 }
 
 fn listen(
