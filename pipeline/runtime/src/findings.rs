@@ -186,6 +186,7 @@ struct FindingMetrics {
     subjects: Gauge,
     pairs: Gauge,
     refused: Counter,
+    unheard: Counter,
     not_evaluable: Family<KindLabel, Counter>,
 }
 
@@ -197,6 +198,11 @@ impl FindingMetrics {
         registry.register("findings_subjects", "Subjects that findings are looked for of", m.subjects.clone());
         registry.register("findings_pairs", "Pairs of workloads that are remembered", m.pairs.clone());
         registry.register("findings_refused", "Findings that did not open because too many were", m.refused.clone());
+        registry.register(
+            "findings_unheard",
+            "Conversations that were not looked at because too many pairs are remembered",
+            m.unheard.clone(),
+        );
         registry.register(
             "findings_not_evaluable",
             "Cases in which a window could not show whether a kind holds",
@@ -210,6 +216,7 @@ impl FindingMetrics {
         self.subjects.set(effort.subjects as i64);
         self.pairs.set(effort.pairs as i64);
         raise(&self.refused, effort.refused);
+        raise(&self.unheard, effort.unheard);
         for (kind, cases) in detector.not_evaluable().filter(|(_, cases)| *cases > 0) {
             raise(&self.not_evaluable.get_or_create_owned(&[("kind", kind.name())]), cases);
         }

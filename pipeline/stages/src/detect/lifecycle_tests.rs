@@ -91,6 +91,26 @@ fn no_more_findings_open_than_are_allowed() {
 }
 
 #[test]
+fn no_more_pairs_are_remembered_than_are_allowed_and_one_that_goes_makes_room() {
+    let mut scene = Scene::with(Settings { max_pairs: 3, ..Settings::default() });
+    let silent = |names: std::ops::Range<u32>| {
+        names.map(|n| flow("shop/api", &format!("shop/w{n}:80")).packets(8, 0).connections(2, 0, 1)).collect::<Vec<_>>()
+    };
+    for _ in 0..4 {
+        scene.window(silent(0..5));
+    }
+    let effort = scene.detector().effort();
+    assert_eq!((effort.pairs, effort.unheard), (3, 8));
+    assert_eq!(effort.open, 3, "those that are remembered are looked at");
+    // The last two stay, unheard, until a day has passed since the others were there.
+    for _ in 0..25 * 60 {
+        scene.window(silent(3..5));
+    }
+    let told = scene.detector().findings().into_iter().filter(|row| row.status.is_open()).count();
+    assert_eq!(told, 2, "{:?}", scene.detector().effort());
+}
+
+#[test]
 fn a_kind_that_is_disabled_is_not_told() {
     let mut scene = Scene::with(Settings { disabled: [FindingKind::NoPolicy].into(), ..Settings::default() });
     assert_eq!(scene.window([unpoliced()]), []);

@@ -25,6 +25,7 @@ struct Saved {
     surveyed: EventTime,
     judged_by: EventTime,
     refused: u64,
+    unheard: u64,
     findings: Vec<Finding>,
     pairs: Vec<Pair>,
     peers: Vec<Peer>,
@@ -60,6 +61,7 @@ impl Detector {
             surveyed: self.surveyed,
             judged_by: self.judged_by,
             refused: self.refused,
+            unheard: self.unheard,
             findings,
             pairs: self.pairs.saved(),
             peers: self.peers.saved(),
@@ -88,6 +90,7 @@ impl Detector {
         detector.surveyed = saved.surveyed;
         detector.judged_by = saved.judged_by;
         detector.refused = saved.refused;
+        detector.unheard = saved.unheard;
         detector.pairs = Table::restored(saved.pairs);
         detector.peers = Table::restored(saved.peers);
         detector.observed = saved.observed;

@@ -123,6 +123,8 @@ pub struct Effort {
     pub pairs: usize,
     /// Findings that did not open because too many were.
     pub refused: u64,
+    /// Conversations, each in each window, that were not looked at because too many pairs are remembered.
+    pub unheard: u64,
 }
 
 /// Looks for trouble in the windows of one stream, in the order they close.
@@ -143,6 +145,7 @@ pub struct Detector {
     /// The end of the newest window in which rules met every key.
     surveyed: EventTime,
     refused: u64,
+    unheard: u64,
 }
 
 impl Detector {
@@ -164,6 +167,7 @@ impl Detector {
             windows: 0,
             surveyed: EventTime::MIN,
             refused: 0,
+            unheard: 0,
         }
     }
 
@@ -234,7 +238,10 @@ impl Detector {
             at = end_of(window, first, next);
             let flows = &window.flows[first..at];
             let seat = self.seats.talk(row, &flows[0], view, &self.rules, (&mut self.pairs, &mut self.peers));
-            let Some((number, peer)) = seat.numbers else { continue };
+            let Some((number, peer)) = seat.numbers else {
+                self.unheard += 1;
+                continue;
+            };
             let added = self.seats.added(first..at);
             let signs = Signs::of(row, added.signs);
             let pair = self.pairs.get(number);
@@ -271,7 +278,13 @@ impl Detector {
 
     /// How much it remembers.
     pub fn effort(&self) -> Effort {
-        Effort { open: self.open, subjects: self.sightings.len(), pairs: self.pairs.len(), refused: self.refused }
+        Effort {
+            open: self.open,
+            subjects: self.sightings.len(),
+            pairs: self.pairs.len(),
+            refused: self.refused,
+            unheard: self.unheard,
+        }
     }
 
     /// By kind, in how many cases windows could not show whether it holds.

@@ -185,7 +185,9 @@ impl Seats {
         rules: &[Box<dyn Rule>],
         memory: Memory<'_>,
     ) -> Heard {
-        let before = self.talks.take(&row.key).filter(|seat| same_ends(&seat.ends, row.ends()));
+        // Where there was no room to remember a pair, there may be some by now.
+        let may_stay = |seat: &TalkSeat| seat.heard.numbers.is_some() && same_ends(&seat.ends, row.ends());
+        let before = self.talks.take(&row.key).filter(may_stay);
         let seat = before.unwrap_or_else(|| listen(row, first, view, rules, memory));
         let heard = seat.heard;
         self.talks.put(seat);

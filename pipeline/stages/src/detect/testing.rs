@@ -24,6 +24,8 @@ pub(crate) struct Scene {
     settings: Arc<Settings>,
     timeline: Timeline,
     conversations: Conversations,
+    /// The rows of the window before.
+    before: Vec<FlowRow>,
     windows: i64,
     /// Share of the coming windows that can be read.
     pub(crate) coverage: f64,
@@ -38,7 +40,8 @@ impl Scene {
         let settings = Arc::new(settings);
         let timeline = Timeline::complete(Vec::new());
         let detector = Detector::new(settings.clone(), "test", Some(timeline.clone()));
-        Self { detector, settings, timeline, conversations: Conversations::default(), windows: 0, coverage: 1.0 }
+        let conversations = Conversations::default();
+        Self { detector, settings, timeline, conversations, before: Vec::new(), windows: 0, coverage: 1.0 }
     }
 
     /// What happens in the cluster from the first window on, and what was there before: objects as JSON with the minute.
@@ -81,6 +84,8 @@ impl Scene {
     pub(crate) fn epoch(&mut self, flows: impl IntoIterator<Item = Flow>) -> Epoch {
         let mut rows: Vec<_> = flows.into_iter().map(Flow::row).collect();
         rows.sort_by(|a, b| a.key.canonical.cmp(&b.key.canonical));
+        rows.iter_mut().for_each(|row| self.share(row));
+        self.before.clone_from(&rows);
         let start = START.plus(self.windows * MINUTE);
         let span = Span::new(start, start.plus(MINUTE));
         self.windows += 1;
@@ -93,6 +98,27 @@ impl Scene {
         let mut epoch = epoch(self.windows, window);
         self.detector.observe(&mut epoch);
         epoch
+    }
+
+    /// What is as it was in the window before stands in one place, as stages leave it.
+    fn share(&self, row: &mut FlowRow) {
+        let place = self.before.binary_search_by(|before| before.key.canonical.cmp(&row.key.canonical));
+        let Ok(place) = place else { return };
+        let before = &self.before[place];
+        row.key = before.key.clone();
+        for (ours, theirs) in
+            [(&mut row.source_labels, &before.source_labels), (&mut row.dest_labels, &before.dest_labels)]
+        {
+            if **ours == **theirs {
+                ours.clone_from(theirs);
+            }
+        }
+        if row.ends().source.who == before.ends().source.who && row.ends().dest.who == before.ends().dest.who {
+            row.ends.clone_from(&before.ends);
+        }
+        if row.services().served == before.services().served {
+            row.services.clone_from(&before.services);
+        }
     }
 
     /// Windows in which nothing happens.
