@@ -84,7 +84,9 @@ impl Scene {
     pub(crate) fn epoch(&mut self, flows: impl IntoIterator<Item = Flow>) -> Epoch {
         let mut rows: Vec<_> = flows.into_iter().map(Flow::row).collect();
         rows.sort_by(|a, b| a.key.canonical.cmp(&b.key.canonical));
-        rows.iter_mut().for_each(|row| self.share(row));
+        for row in &mut rows {
+            self.share(row);
+        }
         self.before.clone_from(&rows);
         let start = START.plus(self.windows * MINUTE);
         let span = Span::new(start, start.plus(MINUTE));
