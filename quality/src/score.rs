@@ -214,13 +214,14 @@ fn openings(told: &[Told]) -> BTreeMap<FindingId, Vec<Opening<'_>>> {
     let mut openings: BTreeMap<FindingId, Vec<Opening<'_>>> = BTreeMap::new();
     for told in told {
         let opening = Opening { at: told.at, closed: EventTime::MAX, told };
-        for child in &told.row.related {
+        let folded = told.row.folded();
+        for child in &folded {
             let known = openings.entry(*child).or_default();
             if known.is_empty() {
                 known.push(Opening { ..opening });
             }
         }
-        if !told.row.related.is_empty() {
+        if !folded.is_empty() {
             continue;
         }
         let known = openings.entry(told.row.id).or_default();
@@ -320,8 +321,17 @@ mod tests {
     #[test]
     fn what_folds_into_another_finding_is_judged_by_itself() {
         let mut parent = told("", Status::Opened, 660);
-        parent.row.related = vec![told("web", Status::Opened, 0).row.id, told("db", Status::Opened, 0).row.id];
+        let child = |workload| json!({"finding_id": told(workload, Status::Opened, 0).row.id.to_string()});
+        parent.row.evidence = json!({"children": [child("web"), child("db")]}).to_string();
         assert_eq!(scan(vec![plant("web", 600, None)], vec![parent]), (1, 1, 1, 1));
+    }
+
+    #[test]
+    fn what_another_finding_names_beside_it_is_not_found_by_that() {
+        let mut row = told("web", Status::Opened, 660);
+        row.row.related = vec![told("db", Status::Opened, 0).row.id];
+        let truth = || vec![plant("web", 600, None), plant("db", 600, None)];
+        assert_eq!(scan(truth(), vec![row]), (2, 1, 1, 0));
     }
 
     #[test]

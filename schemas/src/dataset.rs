@@ -390,7 +390,11 @@ const FINDING: &[Column] = &[
     optional("namespace", Text, "Namespace of the subject; NULL where it is of the whole cluster"),
     optional("owner", Text, "Owner or team of the subject, from the configured label keys"),
     required("subject", Json, "What it is about; with kind and cluster the identity of the finding"),
-    required("impact", Json, "How much is affected: pods, connections, bytes, share of the destination's traffic"),
+    required(
+        "impact",
+        Json,
+        "How much is affected: pods; connections, packets and bytes so far; share_of_destination, 0 to 1, of what the destination was sent in the window",
+    ),
     required(
         "evidence",
         Json,
@@ -400,7 +404,11 @@ const FINDING: &[Column] = &[
     required("explanation", FreeText, "The problem in one paragraph"),
     required("remediation", FreeText, "What to do"),
     required("verify", FreeText, "A command that shows whether it is fixed"),
-    required("related", TextList, "finding_id of findings that belong to it"),
+    required(
+        "related",
+        TextList,
+        "finding_id of at most 10 other open findings about the same pair, policy or workload",
+    ),
     required("runbook", Text, "Page that explains the kind"),
 ];
 

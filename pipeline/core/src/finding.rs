@@ -314,6 +314,15 @@ impl FindingId {
     }
 }
 
+impl FromStr for FindingId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let id = u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32);
+        id.map(Self).ok_or_else(|| format!("`{text}` is no id of a finding"))
+    }
+}
+
 impl fmt::Display for FindingId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
@@ -351,6 +360,14 @@ impl Subject {
     pub fn get(&self, member: &str) -> Option<&str> {
         self.0.iter().find_map(|(name, value)| match value {
             Value::Text(text) if name == member => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The number of a member, if it has one.
+    pub fn get_number(&self, member: &str) -> Option<i64> {
+        self.0.iter().find_map(|(name, value)| match value {
+            Value::Number(number) if name == member => Some(*number),
             _ => None,
         })
     }
@@ -421,7 +438,7 @@ pub struct FindingRow {
     pub owner: Option<String>,
     /// What it is about.
     pub subject: Subject,
-    /// JSON object: pods, connections, bytes, share of the destination's traffic.
+    /// JSON object: pods, connections, packets and bytes so far, share of the destination's traffic in the newest window.
     pub impact: String,
     /// JSON object: windows, counters, chains, what changed just before, what could not be evaluated.
     pub evidence: String,
@@ -433,8 +450,26 @@ pub struct FindingRow {
     pub remediation: String,
     /// A command that shows whether it is fixed.
     pub verify: String,
-    /// Findings that belong to it.
+    /// Open findings about the same pair, policy or workload.
     pub related: Vec<FindingId>,
+}
+
+impl FindingRow {
+    /// The first of the findings that folded into it, as its evidence lists them. They have no rows of their own.
+    pub fn folded(&self) -> Vec<FindingId> {
+        #[derive(Deserialize)]
+        struct Evidence {
+            #[serde(default)]
+            children: Vec<Child>,
+        }
+        #[derive(Deserialize)]
+        struct Child {
+            finding_id: String,
+        }
+        let children =
+            serde_json::from_str(&self.evidence).map_or_else(|_| Vec::new(), |Evidence { children }| children);
+        children.iter().filter_map(|child| child.finding_id.parse().ok()).collect()
+    }
 }
 
 #[cfg(test)]

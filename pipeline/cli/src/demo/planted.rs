@@ -80,7 +80,7 @@ impl Told {
 
     fn take(&mut self, row: &Row) {
         let opened = Some(row.finding.id).filter(|_| row.finding.status == Status::Opened);
-        for id in opened.into_iter().chain(row.finding.related.iter().copied()) {
+        for id in opened.into_iter().chain(row.finding.folded()) {
             self.opened.entry(id).or_default().push(row.window.end);
         }
     }

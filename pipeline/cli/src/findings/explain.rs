@@ -1,6 +1,7 @@
 //! The whole story of a finding for people, and what a kind means.
 
 mod evidence;
+mod impact;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -45,7 +46,7 @@ fn story(row: &Row, all: &BTreeMap<FindingId, Row>) -> String {
     let mut text = format!("{}\n\n{}", finding.title, facts(row));
     section(&mut text, "What", &wrap(&finding.explanation, 2));
     section(&mut text, "Evidence", &evidence::text(row));
-    section(&mut text, "Impact", &evidence::members(&row.json["impact"], 1));
+    section(&mut text, "Impact", &impact::text(row));
     section(&mut text, "What to do", &wrap(&finding.remediation, 2));
     section(&mut text, "How to see that it is fixed", &indented(&finding.verify));
     section(&mut text, "Related", &related(finding, all));

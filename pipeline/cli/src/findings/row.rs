@@ -134,8 +134,7 @@ struct Id(#[serde(deserialize_with = "id")] FindingId);
 
 fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<FindingId, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let id = u128::from_str_radix(&text, 16).ok().filter(|_| text.len() == 32);
-    id.map(FindingId).ok_or_else(|| de::Error::custom(format!("`{text}` is no id of a finding")))
+    text.parse().map_err(de::Error::custom)
 }
 
 #[cfg(test)]

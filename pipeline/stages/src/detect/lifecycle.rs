@@ -6,10 +6,12 @@ use catchment_core::{EventTime, Family, FindingId, FindingRow, Mute, Period, Res
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::impact::Traffic;
 use super::known::{Changed, chain, changed_before};
+use super::related::Relations;
 use super::remedy::Observed;
 use super::rule::{Story, Told};
-use super::sightings::{Sighting, Sightings, Tally};
+use super::sightings::{Sighting, Sightings, Slot, Tally};
 use super::view::View;
 use crate::policy::Chain;
 
@@ -92,10 +94,22 @@ pub(super) struct Close<'a> {
     pub(super) observed: &'a Observed,
     /// Findings that are open.
     pub(super) open: usize,
+    /// Findings to be published, with what the window shows of each.
+    told: Vec<(u32, Sighting)>,
     pub(super) out: Changes,
 }
 
-impl Close<'_> {
+/// What a finding is to the rest of the window and to other findings.
+struct Context {
+    impact: Map<String, Value>,
+    related: Vec<FindingId>,
+}
+
+impl<'a> Close<'a> {
+    pub(super) fn new(view: &'a View<'a>, tell: Teller<'a>, observed: &'a Observed, open: usize) -> Self {
+        Self { view, tell, observed, open, told: Vec::new(), out: Changes::default() }
+    }
+
     pub(super) fn run(&mut self, sightings: &mut Sightings) {
         // Children first: what folds is counted for its parent.
         let touched = std::mem::take(&mut sightings.touched);
@@ -107,6 +121,7 @@ impl Close<'_> {
             self.settle(sightings, number);
         }
         self.age(sightings);
+        self.publish(sightings);
         self.out.rows.sort_unstable_by_key(|row| row.id);
         self.out.forgotten.sort_unstable();
     }
@@ -115,14 +130,14 @@ impl Close<'_> {
         let seen = sightings.take(number);
         let known = sightings.slot(number).finding.as_ref();
         match (seen.holds, known.map(|finding| finding.is_open()), seen.over) {
-            (true, Some(true), _) => self.go_on(sightings, number, &seen),
-            (true, ..) => self.open(sightings, number, &seen),
+            (true, Some(true), _) => self.go_on(sightings, number, seen),
+            (true, ..) => self.open(sightings, number, seen),
             (false, Some(true), Some(why)) => self.end(sightings, number, Status::Resolved, why),
             _ => {}
         }
     }
 
-    fn open(&mut self, sightings: &mut Sightings, number: u32, seen: &Sighting) {
+    fn open(&mut self, sightings: &mut Sightings, number: u32, seen: Sighting) {
         if !self.view.settings.looks_for(sightings.slot(number).kind) {
             return;
         }
@@ -132,7 +147,7 @@ impl Close<'_> {
         }
         self.open += 1;
         let parent = sightings.slot(number).parent;
-        let folded = parent.is_some_and(|parent| self.fold(sightings, parent, number, seen));
+        let folded = parent.is_some_and(|parent| self.fold(sightings, parent, number, &seen));
         let parent = parent.map(|parent| sightings.slot(parent).subject.clone());
         let slot = sightings.slot_mut(number);
         let finding = match slot.finding.take() {
@@ -228,18 +243,18 @@ impl Close<'_> {
         folds
     }
 
-    fn go_on(&mut self, sightings: &mut Sightings, number: u32, seen: &Sighting) {
+    fn go_on(&mut self, sightings: &mut Sightings, number: u32, seen: Sighting) {
         let slot = sightings.slot(number);
         if slot.finding.as_ref().is_some_and(|finding| finding.folded)
             && let Some(parent) = slot.parent
         {
-            hold_parent(sightings, parent, seen);
+            hold_parent(sightings, parent, &seen);
         }
         self.take_in(sightings, number, seen, false);
     }
 
-    /// Adds what a window showed, and publishes the finding if that is worth a row.
-    fn take_in(&mut self, sightings: &mut Sightings, number: u32, seen: &Sighting, opens: bool) {
+    /// Adds what a window showed; the finding is to be published if that is worth a row.
+    fn take_in(&mut self, sightings: &mut Sightings, number: u32, seen: Sighting, opens: bool) {
         let slot = sightings.slot_mut(number);
         let owner = slot.owner.clone();
         let finding = slot.finding.as_mut().expect("who is taken in has a finding");
@@ -263,8 +278,7 @@ impl Close<'_> {
             let edits = changed_before(self.view, &finding.row.subject);
             finding.changed = edits.into_iter().map(Changed::from).collect();
         }
-        self.tell(finding, seen);
-        self.out.rows.push(finding.row.clone());
+        self.told.push((number, seen));
     }
 
     /// The severity as configured: of the kind where that is set, and not above low in namespaces of the platform.
@@ -275,7 +289,31 @@ impl Close<'_> {
         if is_capped { severity.min(Severity::Low) } else { severity }
     }
 
-    fn tell(&self, finding: &mut Finding, seen: &Sighting) {
+    /// Tells the stories of findings whose window has ended for all others too: they name each other.
+    fn publish(&mut self, sightings: &mut Sightings) {
+        let told = std::mem::take(&mut self.told);
+        for ((number, seen), context) in told.iter().zip(self.contexts(sightings, &told)) {
+            let finding = sightings.slot_mut(*number).finding.as_mut().expect("who is told of has a finding");
+            self.tell(finding, seen, context);
+            self.out.rows.push(finding.row.clone());
+        }
+    }
+
+    fn contexts(&self, sightings: &Sightings, told: &[(u32, Sighting)]) -> Vec<Context> {
+        if told.is_empty() {
+            return Vec::new();
+        }
+        let slots = || told.iter().map(|(number, _)| sightings.slot(*number));
+        let traffic = Traffic::of(self.view.flows, slots().map(|slot| (slot.kind, &slot.subject)));
+        let relations = Relations::of(sightings);
+        let context = |(slot, (_, seen)): (&Slot, &(u32, Sighting))| Context {
+            impact: traffic.impact(slot.kind, &slot.subject, &seen.tally.sides),
+            related: relations.to(slot),
+        };
+        slots().zip(told).map(context).collect()
+    }
+
+    fn tell(&self, finding: &mut Finding, seen: &Sighting, context: Context) {
         let Finding { row, children, child_count, totals, changed, .. } = finding;
         let told = Told {
             kind: row.kind,
@@ -288,7 +326,7 @@ impl Close<'_> {
             view: self.view,
         };
         let story = (self.tell)(&told);
-        row.impact = impact(totals, story.impact);
+        row.impact = impact(totals, [context.impact, story.impact]);
         let mut evidence = evidence(&told, story.evidence);
         row.title = story.title;
         row.explanation = story.explanation;
@@ -299,7 +337,7 @@ impl Close<'_> {
         }
         row.evidence = Value::from(evidence).to_string();
         row.verify = story.verify;
-        row.related = children.iter().map(|(id, _)| *id).collect();
+        row.related = context.related;
         row.mute = mute(row, self.view);
     }
 
@@ -370,12 +408,12 @@ fn mute(row: &FindingRow, view: &View<'_>) -> Option<Mute> {
     matching.next().map(|rule| Mute { reason: rule.reason.clone(), until: rule.until })
 }
 
-fn impact(totals: &[u64; 3], further: Map<String, Value>) -> String {
+fn impact(totals: &[u64; 3], further: [Map<String, Value>; 2]) -> String {
     let mut impact = Map::new();
     for (name, value) in ["connections", "packets", "bytes"].into_iter().zip(totals) {
         impact.insert(name.to_owned(), (*value).into());
     }
-    impact.extend(further);
+    impact.extend(further.into_iter().flatten());
     Value::from(impact).to_string()
 }
 

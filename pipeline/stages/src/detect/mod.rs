@@ -17,6 +17,7 @@
 mod config;
 pub mod coverage;
 mod facts;
+mod impact;
 mod known;
 mod lifecycle;
 mod memory;
@@ -26,6 +27,7 @@ mod pace;
 mod pairs;
 mod parts;
 pub(crate) mod ranges;
+mod related;
 mod remedy;
 mod rule;
 mod rules;
@@ -55,6 +57,7 @@ use remedy::Observed;
 use rule::{Rule, Told};
 use seats::Seats;
 use sightings::Sightings;
+pub use story::{bytes, count};
 use view::View;
 
 /// Windows between two looks for what can be forgotten.
@@ -204,8 +207,7 @@ impl Detector {
             let rule = rules.1.rule_of[told.kind as usize].expect("only kinds of rules are stated");
             rules.0[usize::from(rule)].story(told)
         };
-        let (observed, out) = (&self.observed, lifecycle::Changes::default());
-        let mut close = Close { view: &view, tell: &tell, observed, open: self.open, out };
+        let mut close = Close::new(&view, &tell, &self.observed, self.open);
         close.run(&mut self.sightings);
         let (open, changes) = (close.open, close.out);
         self.open = open;

@@ -15,6 +15,18 @@ use super::rule::Case;
 /// Flows that are kept of a subject and a window, as evidence.
 const SAMPLE: usize = 8;
 
+/// Bytes and connections that began, as the nodes of sources counted them and as those of destinations did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sides(pub(super) [[u64; 2]; 2]);
+
+impl Sides {
+    pub(super) fn add(&mut self, row: &FlowRow) {
+        let [bytes, started] = &mut self.0[usize::from(row.key.key.reporter == Reporter::Dst as i32)];
+        *bytes += row.counters.bytes_in + row.counters.bytes_out;
+        *started += row.counters.started;
+    }
+}
+
 /// What the rows of a window that hold for a subject counted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
@@ -28,6 +40,8 @@ pub(crate) struct Tally {
     pub(crate) packets: u64,
     /// Bytes in both directions.
     pub(crate) bytes: u64,
+    /// What each side counted of that.
+    pub(super) sides: Sides,
     /// The first of those rows, in canonical order.
     pub(crate) sample: Vec<(Arc<KeyRecord>, Counters)>,
 }
@@ -40,6 +54,7 @@ impl Tally {
         self.live += counters.live;
         self.packets += counters.packets_in + counters.packets_out;
         self.bytes += counters.bytes_in + counters.bytes_out;
+        self.sides.add(row);
         if self.sample.len() < SAMPLE {
             self.sample.push((row.key.clone(), *counters));
         }
@@ -75,7 +90,7 @@ impl Sighting {
             over: None,
             severity: Severity::Info,
             confidence: Confidence::Suspected,
-            tally: Tally { rows: 0, started: 0, live: 0, packets: 0, bytes: 0, sample: Vec::new() },
+            tally: Tally::default(),
             details: Map::new(),
         }
     }
@@ -96,6 +111,7 @@ impl Sighting {
     pub(crate) fn flows<'a>(&mut self, rows: impl IntoIterator<Item = &'a FlowRow>) -> &mut Self {
         let mut sides = [Tally::default(), Tally::default()];
         for row in rows {
+            self.tally.sides.add(row);
             sides[usize::from(row.key.key.reporter == Reporter::Dst as i32)].add(row);
         }
         let [source, dest] = sides;

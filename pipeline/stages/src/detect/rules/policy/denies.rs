@@ -244,7 +244,7 @@ mod tests {
         let (alone, folded): (Vec<_>, Vec<_>) = told.iter().partition(|row| row.subject.get("source").is_some());
         assert_eq!((alone.len(), folded.len()), (5, 1));
         assert!(folded[0].evidence.contains("\"child_count\":15"), "{}", folded[0].evidence);
-        assert_eq!(folded[0].related.len(), 15);
+        assert_eq!(folded[0].folded().len(), 15);
     }
 
     fn cluster() -> Vec<(i64, serde_json::Value)> {
