@@ -283,6 +283,7 @@ mod tests {
             remediation: String::new(),
             verify: String::new(),
             related: Vec::new(),
+            runbook: String::new(),
         };
         Told { at, row }
     }

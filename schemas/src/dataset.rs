@@ -409,7 +409,7 @@ const FINDING: &[Column] = &[
         TextList,
         "finding_id of at most 10 other open findings about the same pair, policy or workload",
     ),
-    required("runbook", Text, "Page that explains the kind"),
+    required("runbook", Text, "Address of the page that explains the kind"),
 ];
 
 impl Dataset {

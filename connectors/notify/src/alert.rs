@@ -33,13 +33,12 @@ impl Alert {
             ("owner", row.owner.as_deref()),
             ("finding_id", Some(&id)),
         ];
-        let runbook = row.kind.runbook();
         let annotations = [
             ("title", Some(row.title.as_str())),
             ("explanation", Some(&row.explanation)),
             ("remediation", Some(&row.remediation)),
             ("verify", Some(&row.verify)),
-            ("runbook", Some(&runbook)),
+            ("runbook", Some(&row.runbook)),
         ];
         Self {
             labels: words(&labels),

@@ -122,7 +122,7 @@ fn finding_words(out: &mut Columns, rows: &[&FindingRow]) {
     out.add("confidence", text(rows.iter().map(|r| Some(r.confidence.name()))));
     out.add("namespace", text(rows.iter().map(|r| r.namespace.as_deref())));
     out.add("owner", text(rows.iter().map(|r| r.owner.as_deref())));
-    out.add("runbook", text(rows.iter().map(|r| Some(r.kind.runbook()))));
+    out.add("runbook", text(rows.iter().map(|r| Some(r.runbook.as_str()))));
 }
 
 fn finding_life(out: &mut Columns, rows: &[&FindingRow]) {

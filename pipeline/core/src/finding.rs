@@ -154,9 +154,9 @@ kinds! {
 }
 
 impl FindingKind {
-    /// The page that tells what it means and what to do.
-    pub fn runbook(self) -> String {
-        format!("docs/findings/{}.md#{}", self.family().name(), self.name().replace('.', ""))
+    /// The page that tells what it means and what to do, in the folder of those pages.
+    pub fn page(self) -> String {
+        format!("{}.md#{}", self.family().name(), self.name().replace('.', ""))
     }
 }
 
@@ -452,6 +452,8 @@ pub struct FindingRow {
     pub verify: String,
     /// Open findings about the same pair, policy or workload.
     pub related: Vec<FindingId>,
+    /// Where the page is that explains its kind.
+    pub runbook: String,
 }
 
 impl FindingRow {

@@ -251,7 +251,7 @@ fn finding_members(out: &mut Vec<u8>, row: &FindingRow) {
     member(out, "related");
     list(out, &row.related, |out, id| serde_json::to_writer(out, &id.to_string()).expect("text serializes"));
     out.push(b',');
-    text_member(out, "runbook", Some(&row.kind.runbook()));
+    text_member(out, "runbook", Some(&row.runbook));
 }
 
 fn identity_members(out: &mut Vec<u8>, row: &FlowRow) {

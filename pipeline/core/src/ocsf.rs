@@ -49,7 +49,7 @@ pub fn finding(stream: &StreamId, window: Span, row: &FindingRow) -> Value {
                 "modified_time": millis(window.end),
             },
             "evidences": [{ "data": parsed(&row.evidence) }],
-            "remediation": { "desc": row.remediation, "references": [row.kind.runbook()] },
+            "remediation": { "desc": row.remediation, "references": [row.runbook] },
             "resources": [resource(stream, row)],
             "unmapped": unmapped(stream, row),
         }),

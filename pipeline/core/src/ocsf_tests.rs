@@ -55,6 +55,7 @@ fn row(status: Status) -> FindingRow {
         remediation: "write a policy".into(),
         verify: "catchment why".into(),
         related: vec![FindingId(5)],
+        runbook: "https://runbooks.example/private.md#privatescan".to_owned(),
     }
 }
 

@@ -32,6 +32,7 @@ fn row(status: Status) -> FindingRow {
         remediation: String::new(),
         verify: String::new(),
         related: Vec::new(),
+        runbook: String::new(),
     }
 }
 

@@ -64,6 +64,7 @@ pub(crate) fn finding(workload: &str, span: Span) -> FindingRow {
         remediation: "write a policy".to_owned(),
         verify: "catchment why".to_owned(),
         related: vec![],
+        runbook: "https://runbooks.example/policy.md".to_owned(),
     }
 }
 

@@ -53,7 +53,7 @@ async fn an_open_finding_is_an_alert_with_its_words() {
         "explanation": "it may read credentials of the node",
         "remediation": "deny it",
         "verify": "catchment why shop/web 169.254.169.254:80",
-        "runbook": "docs/findings/private.md#privatemetadata-access",
+        "runbook": "https://runbooks.example/private.md#privatemetadata-access",
     });
     assert_eq!(alerts, [json!({ "labels": labels, "annotations": annotations, "startsAt": "2026-01-01T00:00:00Z" })]);
 }

@@ -68,6 +68,7 @@ pub(crate) fn finding_since(workload: &str, start: i64) -> FindingRow {
         remediation: "deny it".to_owned(),
         verify: "catchment why shop/web 169.254.169.254:80".to_owned(),
         related: vec![],
+        runbook: "https://runbooks.example/private.md#privatemetadata-access".to_owned(),
     }
 }
 

@@ -203,6 +203,7 @@ fn finding(n: u64, kind: FindingKind, subject: Subject) -> FindingRow {
         remediation: "deny it".into(),
         verify: "catchment why shop/web 169.254.169.254:80".into(),
         related: Vec::new(),
+        runbook: format!("https://runbooks.example/{}", kind.page()),
     }
 }
 

@@ -159,6 +159,7 @@ fn a_mistake_in_findings_is_refused_with_line_column_and_the_nearest_name() {
         ("  disabled: [private.scan, private.scna]\n", "line 11, column 28: ", "did you mean `private.scan`?"),
         ("  severities: { private.scan: hihg }\n", "line 11, column 31: ", "did you mean `high`?"),
         ("  tresholds: {}\n", "line 11, column 3: ", "did you mean `thresholds`?"),
+        ("  runbooks: wiki/run\n", "line 11, column 13: ", "`wiki/run` is no address of a folder"),
         ("  enabled: maybe\n", "line 11, column 12: ", "expected a boolean"),
         (&format!("{known_mute}    - reson: x\n"), "line 13, column 7: ", "did you mean `reason`?"),
         (

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use catchment_core::{Error, FindingId, FindingKind, FindingRow, Result};
+use catchment_runtime::detect::Runbooks;
 
 use super::origin::Origin;
 use super::row::Row;
@@ -31,7 +32,7 @@ fn asked_kind(word: &str) -> Result<Option<FindingKind>> {
 fn meaning(kind: FindingKind) -> String {
     let mut text = format!("{kind}: {}, {}, unless the case says otherwise\n\n", kind.severity(), kind.confidence());
     text += &kinds::text(kind);
-    section(&mut text, "Page", &format!("  {}\n", kind.runbook()));
+    section(&mut text, "Page", &format!("  {}\n", Runbooks::default().of(kind)));
     text
 }
 
@@ -50,8 +51,7 @@ fn story(row: &Row, all: &BTreeMap<FindingId, Row>) -> String {
     section(&mut text, "What to do", &wrap(&finding.remediation, 2));
     section(&mut text, "How to see that it is fixed", &indented(&finding.verify));
     section(&mut text, "Related", &related(finding, all));
-    let page = finding.kind.runbook();
-    section(&mut text, "Page", &format!("  {page}, or `catchment findings explain {}`\n", finding.kind));
+    section(&mut text, "Page", &format!("  {}, or `catchment findings explain {}`\n", finding.runbook, finding.kind));
     text
 }
 

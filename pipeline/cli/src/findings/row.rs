@@ -77,6 +77,7 @@ struct Wire {
     remediation: String,
     verify: String,
     related: Vec<Id>,
+    runbook: String,
 }
 
 impl Wire {
@@ -104,6 +105,7 @@ impl Wire {
             remediation: self.remediation,
             verify: self.verify,
             related: self.related.into_iter().map(|id| id.0).collect(),
+            runbook: self.runbook,
         };
         let stream = StreamId { cluster: self.cluster, source: self.source };
         Row { stream, window: Span::new(self.window_start.0, self.window_end.0), finding, json }
@@ -170,6 +172,7 @@ mod tests {
             remediation: "r".to_owned(),
             verify: "v".to_owned(),
             related: vec![FindingId(8)],
+            runbook: "https://runbooks.example/policy.md".to_owned(),
         };
         let mut line = Vec::new();
         RowWriter::for_findings(&stream, window).finding(&mut line, &finding);

@@ -48,6 +48,9 @@ pub struct Settings {
     pub mutes: Vec<MuteRule>,
     /// From when on something is told.
     pub thresholds: Thresholds,
+    /// Address of the folder of the pages that findings lead to: `policy.md`, `trust.md` and so on, with a heading for each
+    /// kind. By default those of the project.
+    pub runbooks: Runbooks,
     /// Findings that are open at once at most; beyond it no new one opens, and the number is counted.
     pub max_findings: u32,
     /// Pairs of workloads, port and protocol that are remembered for a day at most.
@@ -77,6 +80,7 @@ impl Default for Settings {
             metadata_addresses: Vec::new(),
             mutes: Vec::new(),
             thresholds: Thresholds::default(),
+            runbooks: Runbooks::default(),
             max_findings: 20_000,
             max_pairs: 1_000_000,
         }
@@ -355,6 +359,55 @@ impl JsonSchema for LabelRule {
     }
 }
 
+/// Where the pages are that explain kinds: an address without a slash at its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Runbooks(String);
+
+impl Runbooks {
+    /// The page of a kind, at its heading.
+    pub fn of(&self, kind: FindingKind) -> String {
+        format!("{}/{}", self.0, kind.page())
+    }
+}
+
+impl Default for Runbooks {
+    fn default() -> Self {
+        Self(concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/findings").to_owned())
+    }
+}
+
+impl FromStr for Runbooks {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let address = text.trim_end_matches('/');
+        let place = ["https://", "http://"].into_iter().find_map(|scheme| address.strip_prefix(scheme));
+        let is_none = |c: char| c.is_whitespace() || c.is_control() || "?#".contains(c);
+        match place.filter(|place| !place.is_empty() && !place.starts_with('/') && !place.contains(is_none)) {
+            Some(_) => Ok(Self(address.to_owned())),
+            None => Err(format!(
+                "`{text}` is no address of a folder; write it like https://wiki.example.com/runbooks, without ? and #"
+            )),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Runbooks {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for Runbooks {
+    fn schema_name() -> Cow<'static, str> {
+        "Runbooks".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "uri", "pattern": "^https?://" })
+    }
+}
+
 mod rfc3339 {
     use catchment_core::EventTime;
     use serde::{Deserialize, Deserializer, Serializer};
@@ -410,6 +463,18 @@ mod tests {
         assert!(mute(Some(FindingKind::NoPolicy), None).matches(id, FindingKind::NoPolicy, None));
         assert!(mute(None, Some("sh*")).matches(id, FindingKind::Scan, Some("shop")));
         assert!(!mute(Some(FindingKind::Scan), Some("sh*")).matches(id, FindingKind::NoPolicy, Some("shop")));
+    }
+
+    #[test]
+    fn a_page_is_found_below_the_address_that_is_configured() {
+        let page = |text: &str| text.parse::<Runbooks>().map(|runbooks| runbooks.of(FindingKind::NoPolicy));
+        assert_eq!(page("https://wiki/run/"), Ok("https://wiki/run/policy.md#policyno-policy".to_owned()));
+        let default = Runbooks::default();
+        assert_eq!(default.0.parse(), Ok(default.clone()), "the default is one that may be written");
+        for text in ["", "docs/findings", "https://", "https:///x", "ftp://wiki", "https://wiki/a b", "https://wiki/#a"]
+        {
+            assert!(page(text).expect_err("no folder").starts_with(&format!("`{text}` is no address of a folder")));
+        }
     }
 
     #[test]

@@ -202,6 +202,7 @@ impl<'a> Close<'a> {
             remediation: String::new(),
             verify: String::new(),
             related: Vec::new(),
+            runbook: String::new(),
         };
         Finding {
             row,
@@ -338,6 +339,7 @@ impl<'a> Close<'a> {
         row.evidence = Value::from(evidence).to_string();
         row.verify = story.verify;
         row.related = context.related;
+        row.runbook = self.view.settings.runbooks.of(row.kind);
         row.mute = mute(row, self.view);
     }
 

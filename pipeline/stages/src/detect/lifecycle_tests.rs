@@ -25,6 +25,13 @@ fn what_goes_on_is_published_by_order_of_magnitude() {
 }
 
 #[test]
+fn a_finding_leads_to_the_page_of_its_kind() {
+    let runbooks = "https://wiki.example.com/runbooks/".parse().expect("an address");
+    let rows = Scene::with(Settings { runbooks, ..Settings::default() }).window([unpoliced()]);
+    assert_eq!(rows[0].runbook, "https://wiki.example.com/runbooks/policy.md#policyno-policy");
+}
+
+#[test]
 fn without_a_sign_it_is_stale_after_a_day_and_forgotten_after_another() {
     let mut scene = Scene::new();
     let opened = scene.window([unpoliced()]);

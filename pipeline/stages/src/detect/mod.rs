@@ -47,7 +47,7 @@ use crate::enrich::Timeline;
 
 pub use config::{
     Boundary, Environments, ExpectedAccounts, ForbiddenEdge, IsolatedNamespace, LabelRule, MuteRule, NamePattern,
-    Settings, Thresholds,
+    Runbooks, Settings, Thresholds,
 };
 use facts::{Signs, Talk};
 use lifecycle::Close;
