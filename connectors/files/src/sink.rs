@@ -173,6 +173,10 @@ impl Sink for JsonSink {
         Ok(self.durable.clone())
     }
 
+    fn takes(&self, dataset: Dataset) -> bool {
+        self.config.datasets.iter().any(|&name| Dataset::from(name) == dataset)
+    }
+
     async fn check(&mut self) -> Result<String> {
         let path = &self.config.path;
         if path == "-" {

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use catchment_core::{Cursor, Epoch, Error, Result, Retry, Sink, StreamId};
+use catchment_schemas::Dataset;
 use prometheus_client::registry::Registry;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
@@ -124,6 +125,10 @@ impl Sink for KafkaSink {
         // Every epoch was committed when it was published.
         let session = self.session.as_ref().ok_or_else(not_open)?;
         Ok(session.cursor.clone())
+    }
+
+    fn takes(&self, dataset: Dataset) -> bool {
+        self.config.datasets.iter().any(|name| name == dataset.name())
     }
 
     async fn check(&mut self) -> Result<String> {

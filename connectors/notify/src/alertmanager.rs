@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use catchment_core::{Cursor, Epoch, Error, Result, Sink, StreamId};
+use catchment_schemas::Dataset;
 use prometheus_client::registry::Registry;
 use reqwest::Url;
 use tokio::sync::Mutex;
@@ -133,6 +134,10 @@ impl Sink for AlertmanagerSink {
     async fn finish(&mut self) -> Result<Option<Cursor>> {
         let session = self.session.as_ref().ok_or_else(not_open)?;
         Ok(session.state.lock().await.cursor.clone())
+    }
+
+    fn takes(&self, dataset: Dataset) -> bool {
+        dataset == Dataset::Findings
     }
 
     async fn check(&mut self) -> Result<String> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use catchment_core::json::RowWriter;
 use catchment_core::{ClosedWindow, Cursor, Epoch, Error, Result, Sink, StreamId, ocsf};
+use catchment_schemas::Dataset;
 use prometheus_client::registry::Registry;
 use reqwest::Url;
 
@@ -98,6 +99,10 @@ impl Sink for WebhookSink {
     async fn finish(&mut self) -> Result<Option<Cursor>> {
         let (_, state) = self.session.as_ref().ok_or_else(not_open)?;
         Ok(state.cursor.clone())
+    }
+
+    fn takes(&self, dataset: Dataset) -> bool {
+        dataset == Dataset::Findings
     }
 
     async fn check(&mut self) -> Result<String> {

@@ -130,6 +130,10 @@ impl Sink for ParquetSink {
         Ok(self.durable())
     }
 
+    fn takes(&self, dataset: Dataset) -> bool {
+        self.datasets.contains(&dataset)
+    }
+
     async fn check(&mut self) -> Result<String> {
         let mut objects = self.store.objects.list(Some(&self.store.prefix));
         let found = match objects.next().await {

@@ -1,6 +1,7 @@
 //! The door rows leave through.
 
 use async_trait::async_trait;
+use catchment_schemas::Dataset;
 
 use crate::{Cursor, Epoch, Result, StreamId};
 
@@ -21,6 +22,12 @@ pub trait Sink: Send {
     /// The input has ended: writes out whatever is still gathered. Not called on shutdown, where
     /// gathered rows stay in the log.
     async fn finish(&mut self) -> Result<Option<Cursor>>;
+
+    /// Whether it does anything with rows of the dataset. What no sink takes need not be worked out; a sink may be handed
+    /// rows that it does not take.
+    fn takes(&self, _dataset: Dataset) -> bool {
+        true
+    }
 
     /// Connects and says in one line what it found, without writing rows: `catchment check`.
     async fn check(&mut self) -> Result<String>;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use catchment_core::json::RowWriter;
 use catchment_core::{
-    Cursor, Epoch, EpochId, Error, FindingId, FindingRow, LogId, LogPosition, Result, Span, StreamId,
+    Cursor, Epoch, EpochId, Error, FindingId, FindingRow, LogId, LogPosition, Period, Result, Span, StreamId,
 };
 use catchment_stages::detect::{Detector, Settings};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -45,8 +45,8 @@ impl Detecting {
         let detector = memory.map(|memory| memory.detector);
         let cluster = &fold.settings.stream.cluster;
         let detector = detector.unwrap_or_else(|| Detector::new(settings.clone(), cluster, fold.timeline()));
-        if let (Some(board), Some(after)) = (&fold.board, after) {
-            board.begin(after, &detector);
+        if let Some(board) = &fold.board {
+            board.begin(&detector);
         }
         Self { detector, after, saved_bytes: 0, unsaved_epochs: 0, board: fold.board.clone() }
     }
@@ -228,46 +228,93 @@ fn raise(counter: &Counter, to: u64) {
     counter.inc_by(to.saturating_sub(counter.get()));
 }
 
-/// Where one stream posts its findings, and counts them. All lines of the stream do so, whichever is ahead, as any of them
-/// may not get on.
+/// How far behind the others a line may be that remembers most. One that is further behind may never get on.
+const BEHIND: Period = Period::secs(3600);
+
+/// Where a line posts the findings of its stream, and counts them. All lines of the stream do so, as any of them may not get
+/// on. Who remembers most is shown, for it knows of what opened before others began to look; of those who remember the same,
+/// whoever is ahead.
 #[derive(Clone, Debug)]
 pub(crate) struct Board {
     all: FindingsBoard,
+    /// The number of the line.
+    line: usize,
     stream: StreamId,
     window: i64,
     metrics: FindingMetrics,
     posted: Arc<Mutex<Posted>>,
 }
 
-/// How far a stream has posted.
+/// What a stream has posted.
 #[derive(Debug, Default)]
 struct Posted {
-    newest: Option<EpochId>,
+    /// What the memory of each line reaches over.
+    lines: BTreeMap<usize, Span>,
+    /// The same of what is shown.
+    shown: Option<Span>,
     /// What the gauge counts of each finding.
     counted: BTreeMap<FindingId, OpenLabels>,
+}
+
+/// What of a line's findings is to be posted.
+enum News {
+    /// What its newest epoch says.
+    Next,
+    /// All it remembers: what is shown is another line's, or leaves out what this one has said before.
+    Whole,
+}
+
+impl Posted {
+    /// A line tells what its memory reaches over; `None` where another is to be heard, or has said the same.
+    fn hears(&mut self, line: usize, seen: Span) -> Option<News> {
+        let before = self.lines.insert(line, seen);
+        let ahead = self.lines.values().map(|seen| seen.end).max()?;
+        let gets_on = |seen: &&Span| seen.end.plus(BEHIND.micros()) >= ahead;
+        let since = self.lines.values().filter(gets_on).map(|seen| seen.start).min()?;
+        if since != seen.start {
+            return None;
+        }
+        let shown = self.shown.filter(|shown| shown.start == since);
+        if shown.is_some_and(|shown| shown.end >= seen.end) {
+            return None;
+        }
+        self.shown = Some(seen);
+        let follows = shown.zip(before).is_some_and(|(shown, before)| before.end <= shown.end);
+        Some(if follows { News::Next } else { News::Whole })
+    }
 }
 
 impl Board {
     /// Registers what is counted under the stream's labels.
     pub(crate) fn register(all: FindingsBoard, stream: StreamId, window: i64, registry: &mut Registry) -> Self {
-        Self { all, stream, window, metrics: FindingMetrics::register(registry), posted: Arc::default() }
+        Self { all, line: 0, stream, window, metrics: FindingMetrics::register(registry), posted: Arc::default() }
     }
 
-    /// Posts what a detector remembers behind the epoch `after`, unless more is known.
-    fn begin(&self, after: EpochId, detector: &Detector) {
-        let Some(mut posted) = self.go_on_to(after) else { return };
-        self.clear(&mut posted);
-        for row in detector.findings() {
-            let start = row.last_seen.plus(-self.window);
-            self.put(&mut posted, row, &RowWriter::for_findings(&self.stream, Span::new(start, row.last_seen)));
+    /// The same for another line of the stream.
+    pub(crate) fn of_line(&self, line: usize) -> Self {
+        Self { line, ..self.clone() }
+    }
+
+    /// Posts what a detector remembers that begins to look, if it is to be shown. Whatever the line remembered before is gone.
+    fn begin(&self, detector: &Detector) {
+        let mut posted = self.lock();
+        posted.lines.remove(&self.line);
+        if let Some(seen) = detector.seen()
+            && posted.hears(self.line, seen).is_some()
+        {
+            self.show(&mut posted, detector);
         }
-        self.metrics.remembers(detector);
     }
 
-    /// Posts what an epoch says, unless another line has.
+    /// Posts what an epoch says, if its line is to be heard.
     fn post(&self, epoch: &Epoch, detector: &Detector) {
-        let Some(mut posted) = self.go_on_to(epoch.id) else { return };
-        let Some(window) = &epoch.window else { return };
+        let (Some(window), Some(seen)) = (&epoch.window, detector.seen()) else { return };
+        let mut posted = self.lock();
+        match posted.hears(self.line, seen) {
+            None => return,
+            Some(News::Whole) => return self.show(&mut posted, detector),
+            Some(News::Next) => {}
+        }
         let writer = RowWriter::for_findings(&self.stream, window.span);
         epoch.findings.iter().for_each(|row| self.put(&mut posted, row, &writer));
         let mut all = self.all.lock();
@@ -277,17 +324,21 @@ impl Board {
         self.metrics.remembers(detector);
     }
 
-    /// How far was posted, for who goes on to `epoch`; `None` if that was reached before.
-    fn go_on_to(&self, epoch: EpochId) -> Option<MutexGuard<'_, Posted>> {
-        let mut posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner);
-        if posted.newest >= Some(epoch) {
-            return None;
-        }
-        posted.newest = Some(epoch);
-        Some(posted)
+    fn lock(&self) -> MutexGuard<'_, Posted> {
+        self.posted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes down what a line that was behind has posted: what was forgotten since is told no more.
+    /// Posts everything that a detector remembers, and that alone.
+    fn show(&self, posted: &mut Posted, detector: &Detector) {
+        self.clear(posted);
+        for row in detector.findings() {
+            let start = row.last_seen.plus(-self.window);
+            self.put(posted, row, &RowWriter::for_findings(&self.stream, Span::new(start, row.last_seen)));
+        }
+        self.metrics.remembers(detector);
+    }
+
+    /// Takes down what is shown: what was forgotten since, or is not known to who is shown now, is told no more.
     fn clear(&self, posted: &mut Posted) {
         self.all.lock().remove(&self.stream.to_string());
         for labels in std::mem::take(&mut posted.counted).into_values() {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use catchment_core::{Error, LogId, PartitionId, Result, Source, StreamId};
+use catchment_schemas::Dataset;
 use catchment_stages::detect;
 use catchment_stages::enrich::Enrichment;
 use catchment_stages::{KeyLimits, Settings};
@@ -151,6 +152,17 @@ fn fold_of(stream: &Stream, log: LogId, board: Option<Board>) -> Fold {
     Fold { settings, workers: stream.workers, detect: stream.detect.clone(), board }
 }
 
+/// Which lines look for findings: those whose sinks take them; where none does, the first, for who asks the process.
+fn looking(sinks: &[NamedSink]) -> Vec<bool> {
+    let mut looking: Vec<_> = sinks.iter().map(|sink| sink.sink.takes(Dataset::Findings)).collect();
+    if !looking.contains(&true)
+        && let Some(first) = looking.first_mut()
+    {
+        *first = true;
+    }
+    looking
+}
+
 /// An input that is its own log is joined with what is known when its reading begins.
 async fn run_direct(stream: Stream, watched: Watched, mut stop: watch::Receiver<bool>) -> Result<()> {
     if let Some(cluster) = &stream.watched {
@@ -176,13 +188,15 @@ async fn run_spooled(stream: Stream, spool: Spool, watched: Watched, mut stop: w
     let (dir, first, end) = (spool.dir().display(), spool.first().0, spool.end().0);
     tracing::info!(stream = %stream.id, log = %spool.id(), %dir, first, end, "log open");
     let fold = fold_of(&stream, spool.id(), watched.board.clone());
+    let looking = looking(&stream.sinks);
     let retention = Arc::new(Mutex::new(Retention::new(spool.clone(), stream.sinks.len())));
     let (halt, halted) = watch::channel(false);
     let mut lines = Lines::default();
     for (sink, progress) in stream.sinks.into_iter().zip(watched.progress(Some(&retention))) {
+        let fold = fold.of_line(progress.line, looking[progress.line]);
         let memory = fold.detect.as_ref().map(|_| MemoryFile::of(spool.dir(), &sink.name));
         let line = Line::new(sink, progress).with_memory(memory);
-        lines.running.spawn(keep_one_supplied(line, fold.clone(), spool.clone(), halted.clone()));
+        lines.running.spawn(keep_one_supplied(line, fold, spool.clone(), halted.clone()));
     }
     let log = PatientLog { spool, stream: stream.id, metrics: watched.log_metrics, part: watched.log };
     let fault = tokio::select! {

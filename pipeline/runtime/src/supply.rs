@@ -40,6 +40,13 @@ pub(crate) struct Fold {
 }
 
 impl Fold {
+    /// The same for one line, which looks for findings or does not.
+    pub(crate) fn of_line(&self, line: usize, looks: bool) -> Self {
+        let detect = self.detect.clone().filter(|_| looks);
+        let board = self.board.as_ref().filter(|_| looks).map(|board| board.of_line(line));
+        Self { settings: self.settings.clone(), workers: self.workers, detect, board }
+    }
+
     /// What is known about the cluster, where rows are joined with it.
     pub(crate) fn timeline(&self) -> Option<Timeline> {
         self.settings.enrichment.as_ref().map(|enrichment| enrichment.timeline.clone())

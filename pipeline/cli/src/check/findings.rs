@@ -61,6 +61,8 @@ fn publishes_findings(sink: &SinkConfig) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use prometheus_client::registry::Registry;
+
     use super::*;
 
     const NOW: &str = "2026-06-01T00:00:00Z";
@@ -86,6 +88,34 @@ mod tests {
         assert!(ended.starts_with("findings.mutes[0] ended at 2026-06-01"), "{ended}");
         assert!(nothing.starts_with("findings.mutes[1] names nothing"), "{nothing}");
         assert!(no_id.starts_with("findings.mutes[2] mutes nothing"), "{no_id}");
+    }
+
+    #[test]
+    fn a_sink_takes_findings_exactly_where_its_configuration_publishes_them() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = |sink: &str| {
+            let sink = sink.replace("FOLDER", &folder.path().display().to_string());
+            format!(
+                "cluster: test\nsources: {{ files: {{ type: files, paths: ['-'] }} }}\nsinks: {{ out: {{ {sink} }} }}\n"
+            )
+        };
+        for (sink, takes) in [
+            ("type: kafka, brokers: '127.0.0.1:9'", true),
+            ("type: kafka, brokers: '127.0.0.1:9', datasets: [flows]", false),
+            ("type: parquet, url: 'file://FOLDER'", true),
+            ("type: parquet, url: 'file://FOLDER', datasets: [flows, gaps]", false),
+            ("type: jsonl, datasets: [flows, findings]", true),
+            ("type: jsonl", false),
+            ("type: alertmanager, url: 'http://127.0.0.1:9'", true),
+            ("type: webhook, url: 'http://127.0.0.1:9'", true),
+        ] {
+            let config = Config::parse(&text(sink), &|_| None).expect(sink);
+            let section = &config.sinks["out"];
+            let built = crate::wiring::sink(&config, "out", section, &mut Registry::default()).expect(sink);
+            assert_eq!((publishes_findings(section), built.takes(Dataset::Findings)), (takes, takes), "{sink}");
+            let is_notice = matches!(section, SinkConfig::Alertmanager(_) | SinkConfig::Webhook(_));
+            assert_eq!(built.takes(Dataset::Flows), !is_notice, "{sink}");
+        }
     }
 
     #[test]

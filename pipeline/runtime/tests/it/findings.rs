@@ -50,6 +50,39 @@ async fn findings_are_posted_though_the_first_sink_never_opens() {
     assert!(shut.kept().epochs.is_empty());
 }
 
+/// Runs until both sinks have the three windows and the findings of one of them are posted; returns how many rows of
+/// findings each was handed.
+async fn handed(shelves: [&Shelf; 2], log: &TempDir) -> [usize; 2] {
+    let board = FindingsBoard::default();
+    let done = async {
+        until_posted(&board).await;
+        for shelf in shelves {
+            shelf.until(|kept| kept.epochs.len() >= 3).await;
+        }
+    };
+    run_before(stream(exposed(), kept_in(log.path()), &shelves), &board, done).await.expect("it stops");
+    shelves.map(|shelf| shelf.kept().findings)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_lines_whose_sinks_take_findings_look_for_them() {
+    let ([blind, seeing], log) = ([Shelf::default(), Shelf::default()], TempDir::new().unwrap());
+    blind.kept().is_blind = true;
+    let [of_blind, of_seeing] = handed([&blind, &seeing], &log).await;
+    assert!(of_blind == 0 && of_seeing > 0, "{of_blind} {of_seeing}");
+    let remembered = |number: usize| log.path().join(format!("findings/shelf{number}.memory")).exists();
+    assert_eq!([remembered(0), remembered(1)], [false, true]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_no_sink_takes_findings_the_first_line_looks_for_who_asks_the_process() {
+    let ([one, other], log) = ([Shelf::default(), Shelf::default()], TempDir::new().unwrap());
+    one.kept().is_blind = true;
+    other.kept().is_blind = true;
+    let [of_one, of_other] = handed([&one, &other], &log).await;
+    assert!(of_one > 0 && of_other == 0, "{of_one} {of_other}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_remembered_is_posted_again_though_the_first_sink_never_opens() {
     let ([shut, open], log) = ([Shelf::default(), Shelf::default()], TempDir::new().unwrap());

@@ -11,6 +11,7 @@ use catchment_core::{
 use catchment_runtime::pipeline::{self, LogKind, Stream};
 use catchment_runtime::spool::Limits;
 use catchment_runtime::{FindingsBoard, KeyLimits, NamedSink, Readiness};
+use catchment_schemas::Dataset;
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, watch};
 
@@ -70,6 +71,10 @@ pub(crate) struct Kept {
     pub(crate) openings: u32,
     /// It does not open.
     pub(crate) is_shut: bool,
+    /// It takes no findings.
+    pub(crate) is_blind: bool,
+    /// Rows of findings that it was handed.
+    pub(crate) findings: usize,
     /// The next epoch at this position is not taken.
     pub(crate) trips_at: Option<u64>,
 }
@@ -101,8 +106,8 @@ impl Shelf {
         self.kept().epochs.iter().map(|epoch| epoch.position.0).collect()
     }
 
-    fn named(&self) -> NamedSink {
-        NamedSink { name: "shelf".to_owned(), sink: Box::new(self.clone()) }
+    fn named(&self, number: usize) -> NamedSink {
+        NamedSink { name: format!("shelf{number}"), sink: Box::new(self.clone()) }
     }
 }
 
@@ -121,9 +126,14 @@ impl Sink for Shelf {
             return Err(Error::external("the shelf trips").with_retry(Retry::Reopen));
         }
         kept.epochs.push(epoch.id);
+        kept.findings += epoch.findings.len();
         kept.cursor = Some(epoch.cursor());
         self.changed.notify_one();
         Ok(kept.cursor.clone())
+    }
+
+    fn takes(&self, dataset: Dataset) -> bool {
+        dataset != Dataset::Findings || !self.kept().is_blind
     }
 
     async fn finish(&mut self) -> Result<Option<Cursor>> {
@@ -148,7 +158,7 @@ pub(crate) fn stream(script: Script, log: LogKind, shelves: &[&Shelf]) -> Stream
         id: StreamId { cluster: "test".to_owned(), source: "script".to_owned() },
         source: Box::new(script),
         log,
-        sinks: shelves.iter().map(|shelf| shelf.named()).collect(),
+        sinks: shelves.iter().enumerate().map(|(number, shelf)| shelf.named(number)).collect(),
         window: MINUTE,
         limits: KeyLimits::default(),
         enrichment: None,

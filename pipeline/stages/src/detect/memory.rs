@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use catchment_core::{Cursor, EventTime, FindingKind};
+use catchment_core::{Cursor, EventTime, FindingKind, Span};
 use serde::{Deserialize, Serialize};
 
 use super::Detector;
@@ -21,6 +21,7 @@ struct Saved {
     version: u32,
     /// As JSON, which older cursors can be read from.
     cursor: String,
+    seen: Option<Span>,
     windows: u64,
     surveyed: EventTime,
     judged_by: EventTime,
@@ -57,6 +58,7 @@ impl Detector {
         let saved = Saved {
             version: VERSION,
             cursor: serde_json::to_string(cursor).expect("cursors serialize"),
+            seen: self.seen,
             windows: self.windows,
             surveyed: self.surveyed,
             judged_by: self.judged_by,
@@ -86,6 +88,7 @@ impl Detector {
         let saved: Saved = postcard::from_bytes(bytes).map_err(unreadable)?;
         let cursor = serde_json::from_str(&saved.cursor).map_err(unreadable)?;
         let mut detector = Self::new(settings, cluster, timeline);
+        detector.seen = saved.seen;
         detector.windows = saved.windows;
         detector.surveyed = saved.surveyed;
         detector.judged_by = saved.judged_by;

@@ -40,7 +40,7 @@ mod view;
 
 use std::sync::Arc;
 
-use catchment_core::{ClosedWindow, Epoch, EventTime, FindingKind, FindingRow};
+use catchment_core::{ClosedWindow, Epoch, EventTime, FindingKind, FindingRow, Span};
 
 use crate::cluster::ClusterState;
 use crate::enrich::Timeline;
@@ -144,6 +144,8 @@ pub struct Detector {
     pairs: Table<Pair>,
     peers: Table<Peer>,
     open: usize,
+    /// From the start of the first window to the end of the newest.
+    seen: Option<Span>,
     windows: u64,
     /// The end of the newest window in which rules met every key.
     surveyed: EventTime,
@@ -167,6 +169,7 @@ impl Detector {
             pairs: Table::default(),
             peers: Table::default(),
             open: 0,
+            seen: None,
             windows: 0,
             surveyed: EventTime::MIN,
             refused: 0,
@@ -178,6 +181,8 @@ impl Detector {
     pub fn observe(&mut self, epoch: &mut Epoch) {
         let Some(window) = &epoch.window else { return };
         let settings = self.settings.clone();
+        let since = self.seen.map_or(window.span.start, |seen| seen.start);
+        self.seen = Some(Span::new(since, window.span.end));
         // Who stands nowhere was not looked up, and so the cluster is not known for this window either.
         let mut state = self.state.take_if(|_| window.identity.is_some());
         if let Some(state) = &mut state {
@@ -276,6 +281,11 @@ impl Detector {
         let mut rows: Vec<_> = findings.filter(|finding| finding.is_published()).map(|finding| &finding.row).collect();
         rows.sort_unstable_by_key(|row| row.id);
         rows
+    }
+
+    /// What its memory reaches over: from the start of the first window it looked at to the end of the newest.
+    pub const fn seen(&self) -> Option<Span> {
+        self.seen
     }
 
     /// How much it remembers.
