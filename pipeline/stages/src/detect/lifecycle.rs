@@ -2,12 +2,14 @@
 //!
 //! A row is published where status, severity or order of magnitude change, not per window.
 
+use std::collections::BTreeSet;
+
 use catchment_core::{EventTime, Family, FindingId, FindingRow, Mute, Period, Resolution, Severity, Status, Subject};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::impact::Traffic;
-use super::known::{Changed, chain, changed_before};
+use super::known::{Changed, chain, changed_before, policies_named};
 use super::related::Relations;
 use super::remedy::Observed;
 use super::rule::{Story, Told};
@@ -94,8 +96,12 @@ pub(super) struct Close<'a> {
     pub(super) observed: &'a Observed,
     /// Findings that are open.
     pub(super) open: usize,
+    /// The end of the last whole window before this one.
+    pub(super) watched: EventTime,
     /// Findings to be published, with what the window shows of each.
     told: Vec<(u32, Sighting)>,
+    /// Parents of folded children that ended in this window.
+    left: BTreeSet<u32>,
     pub(super) out: Changes,
 }
 
@@ -106,8 +112,14 @@ struct Context {
 }
 
 impl<'a> Close<'a> {
-    pub(super) fn new(view: &'a View<'a>, tell: Teller<'a>, observed: &'a Observed, open: usize) -> Self {
-        Self { view, tell, observed, open, told: Vec::new(), out: Changes::default() }
+    pub(super) fn new(
+        view: &'a View<'a>,
+        tell: Teller<'a>,
+        observed: &'a Observed,
+        (open, watched): (usize, EventTime),
+    ) -> Self {
+        let (told, left, out) = (Vec::new(), BTreeSet::new(), Changes::default());
+        Self { view, tell, observed, open, watched, told, left, out }
     }
 
     pub(super) fn run(&mut self, sightings: &mut Sightings) {
@@ -116,6 +128,7 @@ impl<'a> Close<'a> {
         for &number in &touched {
             self.settle(sightings, number);
         }
+        self.end_parents(sightings);
         let parents = std::mem::take(&mut sightings.touched);
         for number in parents {
             self.settle(sightings, number);
@@ -126,10 +139,27 @@ impl<'a> Close<'a> {
         self.out.forgotten.sort_unstable();
     }
 
+    /// What the last of many folded into is over with it.
+    fn end_parents(&mut self, sightings: &mut Sightings) {
+        let mut left = std::mem::take(&mut self.left);
+        if left.is_empty() {
+            return;
+        }
+        let is_open = |slot: &&Slot| slot.finding.as_ref().is_some_and(|finding| finding.folded && finding.is_open());
+        for parent in sightings.slots.iter().flatten().filter(is_open).filter_map(|slot| slot.parent) {
+            left.remove(&parent);
+        }
+        for parent in left {
+            sightings.touch(parent).now.over = Some(Resolution::Fixed);
+        }
+    }
+
     fn settle(&mut self, sightings: &mut Sightings, number: u32) {
         let seen = sightings.take(number);
-        let known = sightings.slot(number).finding.as_ref();
-        match (seen.holds, known.map(|finding| finding.is_open()), seen.over) {
+        let slot = sightings.slot(number);
+        let holds = seen.holds && self.view.settings.looks_for(slot.kind);
+        let known = slot.finding.as_ref();
+        match (holds, known.map(|finding| finding.is_open()), seen.over) {
             (true, Some(true), _) => self.go_on(sightings, number, seen),
             (true, ..) => self.open(sightings, number, seen),
             (false, Some(true), Some(why)) => self.end(sightings, number, Status::Resolved, why),
@@ -138,9 +168,6 @@ impl<'a> Close<'a> {
     }
 
     fn open(&mut self, sightings: &mut Sightings, number: u32, seen: Sighting) {
-        if !self.view.settings.looks_for(sightings.slot(number).kind) {
-            return;
-        }
         if self.open >= self.view.settings.max_findings as usize {
             self.out.refused += 1;
             return;
@@ -149,8 +176,10 @@ impl<'a> Close<'a> {
         let parent = sightings.slot(number).parent;
         let folded = parent.is_some_and(|parent| self.fold(sightings, parent, number, &seen));
         let parent = parent.map(|parent| sightings.slot(parent).subject.clone());
+        let horizon = self.horizon();
         let slot = sightings.slot_mut(number);
-        let finding = match slot.finding.take() {
+        // Where time passed without a window, what was over for long may not be forgotten yet.
+        let finding = match slot.finding.take().filter(|back| back.over_at.is_none_or(|over| over > horizon)) {
             Some(mut back) => {
                 let is_first = back.row.windows_seen == 0;
                 back.row.reopen_count += u32::from(!is_first);
@@ -221,7 +250,9 @@ impl<'a> Close<'a> {
     /// Notes that a child opens; returns whether it folds into its parent.
     fn fold(&mut self, sightings: &mut Sightings, parent: u32, child: u32, seen: &Sighting) -> bool {
         let now = self.view.window.end;
-        let (id, subject) = (sightings.slot(child).id, sightings.slot(child).subject.clone());
+        let slot = sightings.slot(child);
+        let (id, subject) = (slot.id, slot.subject.clone());
+        let was_folded = slot.finding.as_ref().is_some_and(|finding| finding.folded);
         if sightings.slot(parent).finding.is_none() {
             let slot = sightings.slot(parent);
             let blank = self.blank(slot.id, slot.kind, slot.subject.clone(), None, false, false);
@@ -230,14 +261,17 @@ impl<'a> Close<'a> {
         let finding = sightings.slot_mut(parent).finding.as_mut().expect("it was just put there");
         finding.openings.retain(|opened| opened.plus(FOLD.micros()) > now);
         finding.openings.push(now);
-        let folds = finding.is_stated && finding.is_open()
-            || finding.openings.len() > self.view.settings.thresholds.deny_fold as usize;
+        let goes_on = finding.is_stated && finding.is_open();
+        let folds = goes_on || finding.openings.len() > self.view.settings.thresholds.deny_fold as usize;
         let surplus = finding.openings.len().saturating_sub(self.view.settings.thresholds.deny_fold as usize + 1);
         finding.openings.drain(..surplus);
         if folds {
-            finding.child_count += 1;
-            if finding.children.len() < CHILDREN {
-                finding.children.push((id, subject));
+            // One that comes back to a parent that is open is named by it already.
+            if !(goes_on && was_folded) {
+                finding.child_count += 1;
+                if finding.children.len() < CHILDREN {
+                    finding.children.push((id, subject));
+                }
             }
             hold_parent(sightings, parent, seen);
         }
@@ -282,12 +316,12 @@ impl<'a> Close<'a> {
         self.told.push((number, seen));
     }
 
-    /// The severity as configured: of the kind where that is set, and not above low in namespaces of the platform.
+    /// The severity as configured: of the kind where that is set, and not above low for what belongs to the platform.
     fn severity(&self, finding: &Finding, judged: Severity) -> Severity {
         let settings = self.view.settings;
         let severity = settings.severities.get(&finding.row.kind).copied().unwrap_or(judged);
-        let is_capped = finding.row.namespace.as_deref().is_some_and(|namespace| settings.is_capped(namespace));
-        if is_capped { severity.min(Severity::Low) } else { severity }
+        let is_capped = || is_of_platform(&finding.row.subject, self.view);
+        if severity > Severity::Low && is_capped() { Severity::Low } else { severity }
     }
 
     /// Tells the stories of findings whose window has ended for all others too: they name each other.
@@ -348,15 +382,24 @@ impl<'a> Close<'a> {
         finding.row.status = status;
         finding.row.resolution = Some(why);
         finding.over_at = Some(self.view.window.end);
+        finding.children.clear();
+        finding.child_count = 0;
         self.open = self.open.saturating_sub(1);
         if finding.is_published() {
             self.out.rows.push(finding.row.clone());
         }
+        let folded = finding.folded;
+        self.left.extend(sightings.slot(number).parent.filter(|_| folded));
+    }
+
+    fn horizon(&self) -> EventTime {
+        self.view.window.end.plus(-DAY.micros())
     }
 
     /// What nothing has shown for a day is stale; what has been over for a day is forgotten.
     fn age(&mut self, sightings: &mut Sightings) {
-        let horizon = self.view.window.end.plus(-DAY.micros());
+        let horizon = self.horizon();
+        let quiet = if self.watched <= horizon { Resolution::SourceLost } else { Resolution::Quiet };
         for number in 0..sightings.slots.len() as u32 {
             let Some(finding) = sightings.slots[number as usize].as_ref().and_then(|slot| slot.finding.as_ref()) else {
                 continue;
@@ -366,8 +409,10 @@ impl<'a> Close<'a> {
                 let slot = sightings.slot_mut(number);
                 slot.finding = None;
                 self.out.forgotten.extend(was_published.then_some(slot.id));
+            } else if finding.is_open() && !self.view.settings.looks_for(finding.row.kind) {
+                self.end(sightings, number, Status::Stale, Resolution::RuleChanged);
             } else if finding.is_open() && finding.row.last_seen <= horizon {
-                self.end(sightings, number, Status::Stale, Resolution::Quiet);
+                self.end(sightings, number, Status::Stale, quiet);
             }
         }
     }
@@ -393,6 +438,26 @@ fn hold_parent(sightings: &mut Sightings, parent: u32, seen: &Sighting) {
     if tally.sample.is_empty() {
         tally.sample.clone_from(&child.sample);
     }
+}
+
+/// Whether nobody but the platform is concerned: an operator owns the policy, or all namespaces are of the platform. Those
+/// who ask its name servers without an answer are not.
+fn is_of_platform(subject: &Subject, view: &View<'_>) -> bool {
+    let members = ["namespace", "dest_namespace", "source_namespace"];
+    let mut namespaces = members.into_iter().filter_map(|member| subject.get(member)).peekable();
+    let policy = subject.get("policy");
+    let is_capped = |namespace: &str| view.settings.is_capped(namespace);
+    let all_capped = match namespaces.peek() {
+        Some(_) => namespaces.all(is_capped),
+        None => policy.and_then(|policy| policy.split_once('/')).is_some_and(|(namespace, _)| is_capped(namespace)),
+    };
+    all_capped || is_operated(policy, view)
+}
+
+fn is_operated(policy: Option<&str>, view: &View<'_>) -> bool {
+    let (Some(state), Some(policy)) = (view.state, policy) else { return false };
+    let mut policies = policies_named(state, policy);
+    policies.any(|policy| state.policy_facts(&policy.id).is_some_and(|facts| facts.operator.is_some()))
 }
 
 /// The namespace a finding belongs to: of the subject itself, or of the end that is reached.

@@ -1,6 +1,7 @@
 use catchment_core::{FindingKind, FindingRow, Resolution, Severity, Status};
 use proptest::prelude::*;
 
+use super::super::objects::policy;
 use super::super::testing::{Flow, Scene, end_of_tier, flow, profile, rule};
 use super::super::{MuteRule, NamePattern, Settings};
 
@@ -35,8 +36,8 @@ fn a_finding_leads_to_the_page_of_its_kind() {
 fn without_a_sign_it_is_stale_after_a_day_and_forgotten_after_another() {
     let mut scene = Scene::new();
     let opened = scene.window([unpoliced()]);
-    scene.skip_minutes(24 * 60 - 1);
-    let stale = scene.quiet(1);
+    scene.skip_minutes(24 * 60 - 2);
+    let stale = scene.quiet(2);
     assert_eq!(statuses(&stale), [Status::Stale]);
     assert_eq!(stale[0].resolution, Some(Resolution::Quiet));
     scene.skip_minutes(24 * 60 - 1);
@@ -45,6 +46,92 @@ fn without_a_sign_it_is_stale_after_a_day_and_forgotten_after_another() {
     let again = scene.window([unpoliced()]);
     assert_eq!((again[0].id, again[0].reopen_count), (opened[0].id, 0));
     assert!(again[0].first_seen > opened[0].first_seen);
+}
+
+#[test]
+fn what_no_window_could_show_for_a_day_is_stale_because_its_source_was_lost() {
+    let mut scene = Scene::new();
+    scene.window([unpoliced()]);
+    scene.skip_minutes(12 * 60);
+    scene.coverage = 0.5;
+    assert_eq!(scene.quiet(1), []);
+    scene.restart();
+    scene.skip_minutes(12 * 60);
+    scene.coverage = 1.0;
+    let stale = scene.quiet(1);
+    assert_eq!((statuses(&stale), stale[0].resolution), (vec![Status::Stale], Some(Resolution::SourceLost)));
+}
+
+#[test]
+fn what_comes_back_after_a_day_without_a_window_is_another_time() {
+    let mut scene = Scene::new();
+    let opened = scene.window([unpoliced()]);
+    scene.window([policed()]);
+    scene.skip_minutes(3 * 24 * 60);
+    let again = scene.window([unpoliced()]);
+    assert_eq!((again[0].id, again[0].reopen_count), (opened[0].id, 0));
+    assert!(again[0].first_seen > opened[0].first_seen);
+}
+
+#[test]
+fn what_is_no_longer_looked_for_ends_because_of_that() {
+    let mut scene = Scene::new();
+    let denied = || flow("shop/api", "shop/web:80").dst().deny().trace([end_of_tier("default", "shop/web")]);
+    assert_eq!(scene.window([denied()])[0].kind, FindingKind::ImplicitDeny);
+    scene.restart_with(Settings { disabled: [FindingKind::ImplicitDeny].into(), ..Settings::default() });
+    let over = scene.window([denied()]);
+    assert_eq!((statuses(&over), over[0].resolution), (vec![Status::Stale], Some(Resolution::RuleChanged)));
+    assert_eq!(scene.window([denied()]), []);
+}
+
+#[test]
+fn what_many_folded_into_is_over_with_the_last_of_them() {
+    let mut scene = Scene::new();
+    let job = |n: u32| flow(&format!("shop/job{n}"), "shop/db:5432").dst();
+    let denied = |n| job(n).deny().trace([end_of_tier("default", "shop/db")]);
+    let allowed = |n| job(n).trace([rule("shop/db", "default", 0)]);
+    let parent = |rows: Vec<FindingRow>| rows.into_iter().find(|row| row.subject.get("source").is_none());
+    let opened = parent(scene.window((0..20).map(denied))).expect("they fold");
+    assert_eq!(parent(scene.window((0..19).map(allowed))).map(|row| row.status), None, "one is denied still");
+    let over = parent(scene.window([allowed(19)])).expect("it is told");
+    assert_eq!((over.id, over.status, over.resolution), (opened.id, Status::Resolved, Some(Resolution::Fixed)));
+}
+
+#[test]
+fn one_that_comes_back_to_its_parent_is_counted_once() {
+    let mut scene = Scene::new();
+    let job = |n: u32| flow(&format!("shop/job{n}"), "shop/db:5432").dst();
+    let denied = |n| job(n).deny().trace([end_of_tier("default", "shop/db")]).packets(1, 0);
+    let allowed = |n| job(n).trace([rule("shop/db", "default", 0)]);
+    scene.window((0..20).map(denied));
+    let mut newest = Vec::new();
+    for _ in 0..60 {
+        scene.window([allowed(9)].into_iter().chain((0..20).filter(|n| *n != 9).map(denied)));
+        newest.extend(scene.window((0..20).map(denied)));
+    }
+    let told = newest.iter().rev().find(|row| row.subject.get("source").is_none()).expect("it grew tenfold");
+    let evidence: serde_json::Value = serde_json::from_str(&told.evidence).expect("JSON");
+    assert!(evidence["child_count"].as_u64() <= Some(20), "{}", told.evidence);
+    assert_eq!(told.folded().len() as u64, evidence["child_count"].as_u64().expect("a number"));
+}
+
+#[test]
+fn what_concerns_others_than_the_platform_is_not_capped_and_what_operators_own_is() {
+    let severities = [(FindingKind::ImplicitDeny, Severity::High)].into();
+    let of_operator = policy("sys", serde_json::json!({"tier": "calico-system", "selector": "all()"}));
+    let settings = Settings { severities, ..Settings::default() };
+    let mut scene = Scene::with_cluster(settings, [(-60, of_operator)]);
+    let denied = |source: &str, tier: &str, policy: &str| {
+        flow(source, "kube-system/dns:53").dst().deny().trace([end_of_tier(tier, policy)])
+    };
+    let told = scene.window([
+        denied("shop/api", "default", "kube-system/dns"),
+        denied("kube-system/proxy", "default", "kube-system/dns"),
+        denied("shop/web", "calico-system", "sys"),
+    ]);
+    let mut told: Vec<_> = told.iter().map(|row| (row.subject.get("source").unwrap_or(""), row.severity)).collect();
+    told.sort_unstable();
+    assert_eq!(told, [("api", Severity::High), ("proxy", Severity::Low), ("web", Severity::Low)]);
 }
 
 #[test]

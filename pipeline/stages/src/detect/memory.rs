@@ -27,6 +27,7 @@ struct Saved {
     judged_by: EventTime,
     refused: u64,
     unheard: u64,
+    watched: EventTime,
     findings: Vec<Finding>,
     pairs: Vec<Pair>,
     peers: Vec<Peer>,
@@ -64,6 +65,7 @@ impl Detector {
             judged_by: self.judged_by,
             refused: self.refused,
             unheard: self.unheard,
+            watched: self.watched,
             findings,
             pairs: self.pairs.saved(),
             peers: self.peers.saved(),
@@ -94,6 +96,7 @@ impl Detector {
         detector.judged_by = saved.judged_by;
         detector.refused = saved.refused;
         detector.unheard = saved.unheard;
+        detector.watched = saved.watched;
         detector.pairs = Table::restored(saved.pairs);
         detector.peers = Table::restored(saved.peers);
         detector.observed = saved.observed;

@@ -151,6 +151,8 @@ pub struct Detector {
     surveyed: EventTime,
     refused: u64,
     unheard: u64,
+    /// The end of the newest whole window.
+    watched: EventTime,
 }
 
 impl Detector {
@@ -174,6 +176,7 @@ impl Detector {
             surveyed: EventTime::MIN,
             refused: 0,
             unheard: 0,
+            watched: EventTime::MIN,
         }
     }
 
@@ -212,11 +215,14 @@ impl Detector {
             let rule = rules.1.rule_of[told.kind as usize].expect("only kinds of rules are stated");
             rules.0[usize::from(rule)].story(told)
         };
-        let mut close = Close::new(&view, &tell, &self.observed, self.open);
+        let mut close = Close::new(&view, &tell, &self.observed, (self.open, self.watched));
         close.run(&mut self.sightings);
         let (open, changes) = (close.open, close.out);
         self.open = open;
         self.refused += changes.refused;
+        if view.is_whole() {
+            self.watched = view.window.end;
+        }
         (epoch.findings, epoch.forgotten) = (changes.rows, changes.forgotten);
         self.forget(view.window.end);
         self.state = state.or(self.state.take());

@@ -209,8 +209,10 @@ impl Sightings {
     pub(crate) fn over_all(&mut self, kind: FindingKind, members: &Subject, why: Resolution) {
         let is_meant = |slot: &Slot| slot.kind == kind && slot.finding.is_some() && slot.subject.contains(members);
         let slots = self.slots.iter().enumerate();
-        let meant: Vec<_> =
+        let mut meant: Vec<_> =
             slots.filter(|(_, slot)| slot.as_ref().is_some_and(is_meant)).map(|(n, _)| n as u32).collect();
+        // Numbers are others after a restart, and which is touched first may decide what opens.
+        meant.sort_unstable_by_key(|&number| self.slot(number).id);
         for number in meant {
             self.touch(number).now.over = Some(why);
         }

@@ -135,6 +135,12 @@ impl Scene {
 
     /// What it remembers goes to bytes and back, as at a restart.
     pub(crate) fn restart(&mut self) {
+        self.restart_with((*self.settings).clone());
+    }
+
+    /// The same with other settings.
+    pub(crate) fn restart_with(&mut self, settings: Settings) {
+        self.settings = Arc::new(settings);
         let bytes = self.detector.save(&cursor(self.windows));
         let (detector, back) = Detector::restore(self.settings.clone(), "test", Some(self.timeline.clone()), &bytes)
             .expect("what was saved is read");

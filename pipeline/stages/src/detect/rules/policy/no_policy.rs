@@ -5,9 +5,13 @@
 
 use catchment_core::{Confidence, FindingKind, Severity, Subject, VerdictReason};
 
+use catchment_core::knowledge::policy::Action;
+
 use crate::detect::facts::Facts;
+use crate::detect::known::{chain, endpoint};
 use crate::detect::rule::{Case, Rule, Story, Told};
 use crate::detect::story::count;
+use crate::policy::{Compiled, Decision, Direction, HostStage};
 
 pub(crate) struct NoPolicy;
 
@@ -18,16 +22,19 @@ impl Rule for NoPolicy {
 
     fn case(&self, key: &Facts<'_>) -> Option<Case> {
         let governed = key.governed();
-        let namespace = governed.namespace().filter(|_| governed.is_workload() && key.is_allowed())?;
+        let namespace = governed.namespace().filter(|_| governed.is_workload())?;
         let subject = Subject::default().with("namespace", Some(namespace));
         let subject = if key.is_egress() { subject } else { subject.with("workload", Some(governed.name())) };
         let case = Case::new(FindingKind::NoPolicy, subject.with("direction", Some(key.direction())))
             .owner(governed.who.owner.as_deref());
         match key.key.key.trace.verdict_reason()? {
-            VerdictReason::Profile => Some(case.severity(severity(key)).confidence(Confidence::Certain)),
+            VerdictReason::Profile if key.is_allowed() => {
+                Some(case.severity(severity(key)).confidence(confidence(key)))
+            }
             // A policy decides for some of the egress of a namespace only: that says nothing of the rest.
             _ if key.is_egress() => None,
-            _ => Some(case.refuted()),
+            VerdictReason::EndOfTier if key.is_denied() => Some(case.refuted()),
+            _ => Some(case.refuted()).filter(|_| key.is_allowed() && is_closed(key)),
         }
     }
 
@@ -57,6 +64,36 @@ impl Rule for NoPolicy {
     }
 }
 
+/// Policies that would have decided, as the cluster has them, contradict the wire: one of the two is behind.
+fn confidence(key: &Facts<'_>) -> Confidence {
+    let computed = key.view.policed().and_then(|state| chain(state, key.key));
+    match computed.map(|chain| chain.decided_by) {
+        Some(Decision::Rule(_) | Decision::EndOfTier { .. }) => Confidence::Derived,
+        _ => Confidence::Certain,
+    }
+}
+
+/// Whether nothing passes all policies to the profile, where the cluster is known: a policy that allows some may still pass
+/// the rest on.
+fn is_closed(key: &Facts<'_>) -> bool {
+    let known = key.view.policed().and_then(|state| Some((state, endpoint(state, &key.key.key.dest)?)));
+    let Some((state, dest)) = known else { return true };
+    let policies = state.policy().policies();
+    let selecting = policies.selecting(&dest);
+    let governing: Vec<_> = selecting
+        .into_iter()
+        .filter(|policy| {
+            policy.staged.is_none() && policy.stage == HostStage::Normal && policy.governs(Direction::Ingress)
+        })
+        .collect();
+    let passes = |policy: &&Compiled| policy.actions(Direction::Ingress).any(|action| action == Action::Pass);
+    let ends = |tier: &str| policies.tier(tier).is_some_and(|tier| tier.default_action == Action::Deny);
+    governing.iter().any(|policy| {
+        let of_tier = || governing.iter().filter(|other| other.tier == policy.tier);
+        ends(&policy.tier) && !of_tier().any(passes)
+    })
+}
+
 /// What anybody may reach is worse where it is worth guarding or where everybody can come from.
 fn severity(key: &Facts<'_>) -> Severity {
     let is_exposed = !key.is_egress() && key.source.is_public_network();
@@ -69,8 +106,11 @@ fn verify(told: &Told<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use catchment_core::{FindingKind, Severity, Status};
+    use catchment_core::{Confidence, FindingKind, Severity, Status};
+    use serde_json::json;
 
+    use crate::detect::Settings;
+    use crate::detect::objects::{pod, policy};
     use crate::detect::testing::{HitExt, Scene, end_of_tier, flow, profile, rule};
 
     #[test]
@@ -104,6 +144,45 @@ mod tests {
         assert_eq!(scene.window([policed])[0].status, Status::Resolved);
         let back = scene.window([unpoliced]);
         assert_eq!((back[0].status, back[0].reopen_count), (Status::Opened, 1));
+    }
+
+    #[test]
+    fn a_tier_that_denies_the_rest_ends_it_for_ingress() {
+        let mut scene = Scene::new();
+        scene.window([flow("shop/api", "shop/web:80").dst().trace([profile("shop")])]);
+        let told =
+            scene.window([flow("shop/api", "shop/web:80").dst().deny().trace([end_of_tier("default", "shop/web")])]);
+        let over = told.iter().find(|row| row.kind == FindingKind::NoPolicy).expect("it is over");
+        assert_eq!(over.status, Status::Resolved);
+    }
+
+    /// What the only policy of `shop/web` lets in, and what it does with the rest.
+    fn cluster(rest: &serde_json::Value) -> Vec<(i64, serde_json::Value)> {
+        let ingress = json!([{"action": "Allow", "source": {"selector": "app == 'probe'"}}, rest]);
+        let spec = json!({"selector": "app == 'web'", "types": ["Ingress"], "ingress": ingress});
+        let pods = ["web", "api", "probe"].map(|app| (-60, pod(&format!("shop/{app}"), json!({"app": app}))));
+        pods.into_iter().chain([(-60, policy("shop/web", spec))]).collect()
+    }
+
+    #[test]
+    fn a_policy_that_passes_the_rest_on_does_not_end_it_by_what_it_allows() {
+        let mut scene = Scene::with_cluster(Settings::default(), cluster(&json!({"action": "Pass"})));
+        let passed = [rule("shop/web", "default", 1).pass(), profile("shop")];
+        assert_eq!(scene.window([flow("shop/api", "shop/web:80").dst().trace(passed)])[0].status, Status::Opened);
+        let probed = || flow("shop/probe", "shop/web:80").dst().trace([rule("shop/web", "default", 0)]);
+        assert_eq!(scene.window([probed()]), []);
+
+        let mut scene = Scene::with_cluster(Settings::default(), cluster(&json!({"action": "Deny"})));
+        scene.window([flow("shop/api", "shop/web:80").dst().trace([profile("shop")])]);
+        assert_eq!(scene.window([probed()])[0].status, Status::Resolved);
+    }
+
+    #[test]
+    fn policies_that_contradict_the_wire_make_it_less_sure() {
+        let unpoliced = || flow("shop/probe", "shop/web:80").dst().trace([profile("shop")]);
+        let mut scene = Scene::with_cluster(Settings::default(), cluster(&json!({"action": "Deny"})));
+        assert_eq!(scene.window([unpoliced()])[0].confidence, Confidence::Derived);
+        assert_eq!(Scene::new().window([unpoliced()])[0].confidence, Confidence::Certain);
     }
 
     #[test]
