@@ -28,9 +28,8 @@ fn the_demo_shows_windows_publishes_what_the_cluster_produced_and_finds_what_was
         text.lines().find(|line| line.starts_with("  catchment findings explain ")).expect("something is found");
     assert!(answer(explain).contains("What to do"), "{explain}\n{}", answer(explain));
     every_plant_is_found(&text, &dir);
-    for kind in ["policy.implicit-deny", "asymmetry.no-response"] {
-        what_verifies_it_can_be_run(kind, &dir);
-    }
+    the_rule_that_denies_can_be_asked_for(&dir);
+    what_is_not_answered_is_listed_until_it_is(&dir);
     assert_eq!(unknown_workloads(&dir.join("rows.jsonl")), Vec::<String>::new(), "every workload is known");
     assert!(dir.join("lake/flows").is_dir() && dir.join("catchment-demo.yaml").is_file());
 }
@@ -55,14 +54,32 @@ fn every_plant_is_found(text: &str, dir: &Path) {
     assert_eq!(families.collect::<std::collections::BTreeSet<_>>().len(), 5, "of every family");
 }
 
-/// The command that a finding about two pods ends with names pods that the cluster knows.
-fn what_verifies_it_can_be_run(kind: &str, dir: &Path) {
+/// The command that a denial of two pods ends with names pods that the cluster knows.
+fn the_rule_that_denies_can_be_asked_for(dir: &Path) {
     let rows = findings(dir);
-    let commands = rows.iter().filter(|row| row["kind"] == kind).filter_map(|row| row["verify"].as_str());
-    let command = commands.clone().find(|command| command.starts_with("catchment why ")).expect("one is about pods");
-    let told = answer(&format!("{command} --snapshot {}", dir.join("knowledge/objects.json").display()));
-    let verdict = if kind.ends_with("-deny") { ": deny" } else { ": allow" };
-    assert!(told.lines().next().is_some_and(|line| line.ends_with(verdict)), "{command}\n{told}");
+    let commands = rows.iter().filter(|row| row["kind"] == "policy.implicit-deny");
+    let mut commands = commands.filter_map(|row| row["verify"].as_str());
+    let command = commands.find(|command| command.starts_with("catchment why ")).expect("one is about pods");
+    assert_eq!(verdict(command, dir), ": deny", "{command}");
+}
+
+/// Of requests without a reply the policies let through are shown, and the finding for as long as it is open.
+fn what_is_not_answered_is_listed_until_it_is(dir: &Path) {
+    let rows = findings(dir);
+    let row = rows.iter().find(|row| row["kind"] == "asymmetry.no-response").expect("one is planted");
+    let advice = row["remediation"].as_str().expect("advice");
+    let why = advice.split('`').find(|part| part.starts_with("catchment why ")).expect("it is about pods");
+    assert_eq!(verdict(why, dir), ": allow", "{why}");
+    let list =
+        format!("{} --from {} -o name", row["verify"].as_str().expect("a command"), dir.join("rows.jsonl").display());
+    assert!(answer(&list).contains(row["finding_id"].as_str().expect("an id")), "{list}\n{}", answer(&list));
+}
+
+/// The end of the first line of the answer, which says what policies do.
+fn verdict(why: &str, dir: &Path) -> String {
+    let told = answer(&format!("{why} --snapshot {}", dir.join("knowledge/objects.json").display()));
+    let first = told.lines().next().unwrap_or_default();
+    first.rfind(": ").map(|place| first[place..].to_owned()).unwrap_or(told)
 }
 
 fn findings(dir: &Path) -> Vec<Value> {

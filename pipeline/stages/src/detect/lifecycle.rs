@@ -461,7 +461,7 @@ fn is_operated(policy: Option<&str>, view: &View<'_>) -> bool {
 }
 
 /// The namespace a finding belongs to: of the subject itself, or of the end that is reached.
-fn namespace_of(subject: &Subject) -> Option<&str> {
+pub(super) fn namespace_of(subject: &Subject) -> Option<&str> {
     let members = ["namespace", "dest_namespace", "source_namespace"];
     members
         .into_iter()

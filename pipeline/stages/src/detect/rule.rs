@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::facts::{Facts, Signs, Talk};
 use super::known::Changed;
+use super::lifecycle::namespace_of;
 use super::sightings::{Sightings, Tally};
 use super::view::View;
 
@@ -192,12 +193,25 @@ impl Told<'_> {
     /// A command that asks the policies of the cluster about the first flow between pods, by the names that collectors
     /// give; without such a flow, one that shows whether it is still found.
     pub(crate) fn why(&self) -> String {
-        self.ask("").unwrap_or_else(|| format!("catchment findings list --kind {}", self.kind))
+        self.ask("").unwrap_or_else(|| self.listed())
+    }
+
+    /// A command that lists findings of the kind where this one belongs.
+    pub(crate) fn listed(&self) -> String {
+        match namespace_of(self.subject) {
+            Some(namespace) => format!("catchment findings list --kind {} --namespace {namespace}", self.kind),
+            None => format!("catchment findings list --kind {}", self.kind),
+        }
     }
 
     /// As [`Told::why`], and the command fails for as long as policies deny.
     pub(crate) fn why_denied(&self) -> String {
         self.ask(" --fail-on deny").unwrap_or_else(|| self.why())
+    }
+
+    /// How to see by which policies it was let through, as a sentence behind others; empty without a flow between pods.
+    pub(crate) fn let_through(&self) -> String {
+        self.ask("").map(|why| format!(" `{why}` shows which policies let it through.")).unwrap_or_default()
     }
 
     fn ask(&self, option: &str) -> Option<String> {

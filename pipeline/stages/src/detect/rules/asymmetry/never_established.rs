@@ -69,9 +69,10 @@ impl Rule for NeverEstablished {
             ),
             remediation: format!(
                 "See whether {dest} is ready and listens on {port} of its pod address; compare the port with `targetPort` of \
-                 the service."
+                 the service.{}",
+                told.let_through()
             ),
-            verify: told.why(),
+            verify: told.listed(),
             ..Story::default()
         }
     }

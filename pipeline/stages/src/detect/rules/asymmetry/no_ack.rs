@@ -60,9 +60,10 @@ impl Rule for NoAck {
             ),
             remediation: format!(
                 "Compare routes and firewalls between the nodes of {dest} and {source} for the way back, and try a \
-                 packet with the don't-fragment bit in the size of the replies."
+                 packet with the don't-fragment bit in the size of the replies.{}",
+                told.let_through()
             ),
-            verify: told.why(),
+            verify: told.listed(),
             ..Story::default()
         }
     }

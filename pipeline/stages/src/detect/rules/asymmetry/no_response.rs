@@ -79,9 +79,10 @@ impl Rule for NoResponse {
             ),
             remediation: format!(
                 "See whether pods of {dest} are ready and listen on {port}; then whether its service leads to them; \
-                 then routes and firewalls between the nodes, for the way back."
+                 then routes and firewalls between the nodes, for the way back.{}",
+                told.let_through()
             ),
-            verify: told.why(),
+            verify: told.listed(),
             ..Story::default()
         }
     }

@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(
             told,
             [
-                "catchment findings list --kind policy.implicit-deny",
+                "catchment findings list --kind policy.implicit-deny --namespace shop",
                 "catchment why 'shop/web-7d4b9c6f5-*' 'shop/db-5f7d9c4b8-*:5432/tcp' --fail-on deny",
             ]
         );
