@@ -13,6 +13,7 @@ mod cross_environment;
 mod cross_namespace;
 mod default_service_account;
 mod denied_at_destination;
+mod edit_without_effect;
 mod explicit_deny;
 mod gone;
 mod habits;
@@ -105,7 +106,7 @@ impl Scenario {
     }
 }
 
-static ALL: [Scenario; 45] = [
+static ALL: [Scenario; 46] = [
     no_policy::SCENARIO,
     implicit_deny::SCENARIO,
     explicit_deny::SCENARIO,
@@ -114,6 +115,7 @@ static ALL: [Scenario; 45] = [
     stale_verdict::SCENARIO,
     staged_forgotten::SCENARIO,
     label_mismatch::SCENARIO,
+    edit_without_effect::SCENARIO,
     broad_allow::SCENARIO,
     shadowed::SCENARIO,
     unused::SCENARIO,

@@ -1,6 +1,6 @@
 //! What changed in the last day, as far as it may change what flows do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use catchment_core::EventTime;
@@ -146,25 +146,51 @@ impl Subject {
 /// Edits in the order of their time, those of one time in the order they were told.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct History {
-    edits: BTreeMap<(EventTime, u64), Edit>,
+    edits: BTreeMap<Place, Edit>,
+    /// The newest edit of each policy, tier and network set that made it another one.
+    ruling: HashMap<Key, Place>,
     told: u64,
 }
+
+/// When an edit was made, and its number among all.
+type Place = (EventTime, u64);
 
 impl History {
     /// `workloads` are as they were before the step.
     pub(super) fn learn(&mut self, step: &Step<'_>, workloads: &Workloads) {
         let Some((at, key, what, editor)) = edit(step, workloads) else { return };
         self.told += 1;
-        self.edits.insert((at, self.told), Edit { at, key, what, editor });
+        let place = (at, self.told);
+        if what.changes_spec() && policies::governs(key.kind) {
+            let newest = self.ruling.entry(key.clone()).or_insert(place);
+            *newest = place.max(*newest);
+        }
+        self.edits.insert(place, Edit { at, key, what, editor });
         if self.edits.len() > MOST {
-            self.edits.pop_first();
+            self.forget_oldest();
         }
     }
 
     pub(super) fn forget_before(&mut self, horizon: EventTime) {
-        while let Some(oldest) = self.edits.first_entry().filter(|oldest| oldest.key().0 < horizon) {
-            oldest.remove();
+        while self.edits.first_key_value().is_some_and(|((at, _), _)| *at < horizon) {
+            self.forget_oldest();
         }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((place, edit)) = self.edits.pop_first() else { return };
+        if self.ruling.get(&edit.key) == Some(&place) {
+            self.ruling.remove(&edit.key);
+        }
+    }
+
+    /// The newest edit that made a policy, a tier or a network set another one.
+    pub(super) fn ruling(&self, key: &Key) -> Option<&Edit> {
+        self.edits.get(self.ruling.get(key)?)
+    }
+
+    pub(super) fn has_ruling(&self) -> bool {
+        !self.ruling.is_empty()
     }
 
     pub(super) fn before(&self, moment: EventTime, within: i64, subject: &Subject) -> Vec<&Edit> {

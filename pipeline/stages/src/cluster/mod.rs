@@ -11,6 +11,7 @@
 //! | since when is a policy as it is, does an operator own it | [`ClusterState::policy_facts`] |
 //! | what does a selector match, what does it miss by one term | [`ClusterState::matching`], [`ClusterState::near`] |
 //! | what changed just before | [`ClusterState::changes_before`] with a [`Subject`] |
+//! | was a policy edited in the last day, or its tier | [`ClusterState::edit_of`], [`ClusterState::has_edits`] |
 //! | who bears a name now, who did | [`ClusterState::bearers`] |
 //! | does a workload still run, what ended it, which pods has it | [`ClusterState::workload`], [`ClusterState::pods_of`] |
 //! | does a sidecar run on after the main containers | [`ClusterState::outlived`] |
@@ -37,7 +38,7 @@ use catchment_core::knowledge::workload::{Node, Pod, Service};
 use catchment_core::knowledge::{Change, Coverage, Key, Kind, Object, Text};
 
 use crate::enrich::Timeline;
-use crate::policy::{PolicyId, State, Surroundings};
+use crate::policy::{Compiled, PolicyId, State, Surroundings};
 use crate::selector::Selector;
 
 use endpoints::Endpoints;
@@ -207,6 +208,20 @@ impl ClusterState {
     /// within each. Edits older than a day, and all but the newest thousands, are forgotten.
     pub fn changes_before(&self, moment: EventTime, within: i64, subject: &Subject) -> Vec<&Edit> {
         self.history.before(moment, within, subject)
+    }
+
+    /// Whether any policy, tier or network set became another one in the last day.
+    pub fn has_edits(&self) -> bool {
+        self.history.has_ruling()
+    }
+
+    /// The newest edit of the last day that made a policy, or the tier it is in, another one.
+    pub fn edit_of(&self, policy: &Compiled) -> Option<&Edit> {
+        let key =
+            |kind, namespace: &str, name: &str| Key { kind, namespace: Text::new(namespace), name: Text::new(name) };
+        let own = self.history.ruling(&key(policy.id.kind.object_kind(), &policy.id.namespace, &policy.id.name));
+        let of_tier = self.history.ruling(&key(Kind::Tier, "", &policy.tier));
+        own.into_iter().chain(of_tier).max_by_key(|edit| edit.at)
     }
 
     /// Pods alike, and templates of pods to be made, whose labels `selector` matches: those that policies can govern, so

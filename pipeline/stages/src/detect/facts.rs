@@ -5,8 +5,8 @@ use std::sync::Arc;
 use catchment_core::knowledge::LabelMap;
 use catchment_core::knowledge::workload::Service;
 use catchment_core::{
-    Conversation, Endpoint, Ends, Exchange, FlowRow, Half, Identity, KeyRecord, Labels, Services, Subject, Symmetry,
-    Who,
+    Conversation, Endpoint, Ends, Exchange, FindingKind, FlowRow, Half, Identity, KeyRecord, Labels, Services, Subject,
+    Symmetry, Who,
 };
 use catchment_schemas::goldmane::{Action, EndpointType, Reporter};
 
@@ -374,6 +374,8 @@ pub(crate) struct Talk<'a> {
     /// Its rows of flows, never empty.
     pub(crate) flows: &'a [FlowRow],
     pub(crate) signs: Signs,
+    /// Kinds of the cases that its rows stand for or wake, as bits.
+    pub(super) cases: u64,
     /// What is remembered of the pair from before this window.
     pub(crate) pair: &'a Pair,
     /// What is remembered of the destination, conversations before this one included.
@@ -391,6 +393,11 @@ impl<'a> Talk<'a> {
 
     pub(crate) fn dest(&self) -> End<'a> {
         End::new(&self.row.key.key.dest, &self.ends().dest)
+    }
+
+    /// Whether a row of it stands for a case of the kind, or is to wake those who hear of it.
+    pub(crate) const fn has_case(&self, kind: FindingKind) -> bool {
+        self.cases & 1 << kind as u8 != 0
     }
 
     /// The pair as a subject.

@@ -261,7 +261,7 @@ impl Detector {
             let due =
                 seat.listeners & self.directory.woken(signs) | self.directory.refuting(pair.stated() | added.states);
             for rule in bits(due) {
-                let talk = Talk { view, row, flows, signs, pair, peer: self.peers.get(peer) };
+                let talk = Talk { view, row, flows, signs, cases: added.states, pair, peer: self.peers.get(peer) };
                 self.rules[rule].talk(&talk, &mut self.sightings);
             }
             let stated = added.states | self.sightings.take_stated();

@@ -29,6 +29,8 @@ pub(crate) struct Scene {
     windows: i64,
     /// Share of the coming windows that can be read.
     pub(crate) coverage: f64,
+    /// How far identities of the coming windows can be trusted.
+    pub(crate) identity: IdentityState,
 }
 
 impl Scene {
@@ -40,8 +42,8 @@ impl Scene {
         let settings = Arc::new(settings);
         let timeline = Timeline::complete(Vec::new());
         let detector = Detector::new(settings.clone(), "test", Some(timeline.clone()));
-        let conversations = Conversations::default();
-        Self { detector, settings, timeline, conversations, before: Vec::new(), windows: 0, coverage: 1.0 }
+        let (conversations, identity) = (Conversations::default(), IdentityState::Fresh);
+        Self { detector, settings, timeline, conversations, before: Vec::new(), windows: 0, coverage: 1.0, identity }
     }
 
     /// What happens in the cluster from the first window on, and what was there before: objects as JSON with the minute.
@@ -93,7 +95,7 @@ impl Scene {
         self.windows += 1;
         let ends: Vec<_> = rows.iter().map(|row| (row.key.clone(), row.ends.clone())).collect();
         let mut window = closed_window(&mut self.conversations, span, self.coverage, rows);
-        window.identity = Some(IdentityState::Fresh);
+        window.identity = Some(self.identity);
         for talk in &mut window.conversations {
             talk.ends = ends.iter().find(|(key, _)| Arc::ptr_eq(key, &talk.key)).and_then(|(_, ends)| ends.clone());
         }

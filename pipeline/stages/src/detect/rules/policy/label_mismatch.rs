@@ -1,4 +1,5 @@
-//! `policy.label-mismatch`: a selector matches nothing, and something in its scope misses it by one label.
+//! `policy.label-mismatch`: a selector matches nothing, and something in its scope misses it by one label; or an edited
+//! policy does not decide what it should, see [`passed_over`](super::passed_over).
 //!
 //! Selectors of policies and of the peers in their rules are matched with all pods, with the templates of pods to be made,
 //! and with network sets. One that matched within a week is for pods that are away; one that never had anything near it is
@@ -10,8 +11,9 @@ use catchment_core::{EventTime, FindingKind, Period, Resolution, Subject};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::passed_over::{self, PassedOver};
 use crate::cluster::{ClusterState, NearMiss};
-use crate::detect::facts::workload_of;
+use crate::detect::facts::{Facts, Talk, workload_of};
 use crate::detect::known::policy_name;
 use crate::detect::pace::Pace;
 use crate::detect::rule::{Case, Rule, Story, Told};
@@ -54,6 +56,7 @@ pub(crate) struct LabelMismatch {
     pace: Pace,
     /// By policy, rule and selector: an edit begins anew.
     selectors: BTreeMap<(String, String, String), Fared>,
+    passed_over: PassedOver,
 }
 
 impl Rule for LabelMismatch {
@@ -61,7 +64,20 @@ impl Rule for LabelMismatch {
         &[KIND]
     }
 
+    fn case(&self, key: &Facts<'_>) -> Option<Case> {
+        passed_over::case(key)
+    }
+
+    fn refutes(&self) -> bool {
+        true
+    }
+
+    fn talk(&mut self, talk: &Talk<'_>, out: &mut Sightings) {
+        self.passed_over.talk(talk, out);
+    }
+
     fn close(&mut self, view: &View<'_>, out: &mut Sightings) {
+        self.passed_over.close(view, out);
         if !self.pace.is_due(view.window.end) && !view.judged_anew {
             return;
         }
@@ -75,13 +91,17 @@ impl Rule for LabelMismatch {
                 wrong.extend(self.judge(state, &selecting, view, out));
             }
         }
-        for subject in before.into_iter().filter(|subject| !wrong.contains(subject)) {
+        let is_kept = |subject: &Subject| wrong.contains(subject) || self.is_passed_over(subject);
+        for subject in before.into_iter().filter(|subject| !is_kept(subject)) {
             out.over(KIND, &subject, Resolution::Fixed);
         }
         self.selectors.retain(|_, fared| fared.seen == view.window.end);
     }
 
     fn story(&self, told: &Told<'_>) -> Story {
+        if passed_over::is_told(told) {
+            return passed_over::story(told);
+        }
         let detail = |name: &str| told.details.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
         let (policy, selector) = (told.member("policy"), detail("selector"));
         let (what, effect) = match told.subject.get("rule") {
@@ -123,6 +143,10 @@ impl Rule for LabelMismatch {
 }
 
 impl LabelMismatch {
+    fn is_passed_over(&self, subject: &Subject) -> bool {
+        subject.get("rule").is_none() && subject.get("policy").is_some_and(|policy| self.passed_over.tells(policy))
+    }
+
     /// The subject, if the selector is wrong.
     fn judge(
         &mut self,

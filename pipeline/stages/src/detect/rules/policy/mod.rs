@@ -4,6 +4,7 @@ pub(super) mod broad_allow;
 pub(super) mod denies;
 pub(super) mod label_mismatch;
 pub(super) mod no_policy;
+mod passed_over;
 mod preview;
 pub(super) mod public_exposure;
 pub(super) mod shadowed;
