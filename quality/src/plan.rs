@@ -27,7 +27,7 @@ pub struct Course {
 }
 
 /// Scenarios that show after days only.
-const SLOW: [&str; 2] = ["staged-forgotten", "unused"];
+const SLOW: [&str; 3] = ["staged-forgotten", "unused", "new-service-account"];
 
 /// Trouble that shows within hours, with every habit.
 fn hours(plants: u32, clusters: u64) -> Course {

@@ -156,7 +156,7 @@ fn shows(kind: &str) -> Option<fn(&Flow) -> bool> {
 #[test]
 fn every_scenario_plants_what_it_says_as_often_as_asked_one_after_the_other() {
     for scenario in Scenario::all().filter(|scenario| !scenario.kind.is_empty()) {
-        let hours = if scenario.name == "unused" { 24 * 8 } else { 3 };
+        let hours = if ["unused", "new-service-account"].contains(&scenario.name) { 24 * 8 } else { 3 };
         let offline = Offline::new(&options(&[scenario.name], hours)).expect("a simulation");
         let planted = offline.plants().iter().filter(|plant| plant.scenario == scenario.name);
         let own: Vec<_> = planted.filter(|plant| plant.kind == scenario.kind).collect();

@@ -22,6 +22,7 @@ mod implicit_deny;
 mod label_mismatch;
 mod long_lived;
 mod never_established;
+mod new_service_account;
 mod no_ack;
 mod no_policy;
 mod no_response;
@@ -106,7 +107,7 @@ impl Scenario {
     }
 }
 
-static ALL: [Scenario; 46] = [
+static ALL: [Scenario; 47] = [
     no_policy::SCENARIO,
     implicit_deny::SCENARIO,
     explicit_deny::SCENARIO,
@@ -122,6 +123,7 @@ static ALL: [Scenario; 46] = [
     public_exposure::SCENARIO,
     default_service_account::SCENARIO,
     wrong_service_account::SCENARIO,
+    new_service_account::SCENARIO,
     unexpected_destination_identity::SCENARIO,
     cross_environment::SCENARIO,
     cross_namespace::SCENARIO,
