@@ -23,6 +23,8 @@ const GAP_SECS: i64 = 5400;
 const STAYS_SECS: i64 = 2 * HOUR;
 
 fn plant(scene: &mut Scene<'_>) {
+    // When it begins and ends it says itself.
+    scene.for_ever();
     let from = scene.from + LEARNED_SECS + GAP_SECS * scene.number as i64;
     let namespace = scene.namespace_with(&[("catchment.dev/critical", "true")]);
     let (web, mut jobs) = (scene.workload(&namespace, "web"), scene.workload(&namespace, "nightly"));
