@@ -275,6 +275,14 @@ impl Signs {
         if is_unserved { Self::UNSERVED } else { Self::NONE }
     }
 
+    /// Whether a window with this row, which counts packets, cannot show the sign, whatever else it has.
+    pub(super) fn is_refuted_by(self, row: &FlowRow) -> bool {
+        let (answered, of_dest) = (has_reply(row), reports_dest(row));
+        self.has(Self::UNANSWERED) && answered
+            || self.has(Self::REPLY_LOST) && answered && !of_dest
+            || self.has(Self::SOURCE_ALONE) && of_dest
+    }
+
     /// What a conversation shows of whose rows these signs are.
     pub(super) fn of(talk: &Conversation, rows: Self) -> Self {
         let mut signs = rows;
@@ -366,6 +374,16 @@ pub(crate) fn has_packets(row: &FlowRow) -> bool {
     row.counters.packets_in + row.counters.packets_out > 0
 }
 
+/// Whether the row shows a packet from its destination.
+pub(super) fn has_reply(row: &FlowRow) -> bool {
+    let replies = if reports_dest(row) { row.counters.packets_out } else { row.counters.packets_in };
+    replies > 0
+}
+
+fn reports_dest(row: &FlowRow) -> bool {
+    row.key.key.reporter == Reporter::Dst as i32
+}
+
 /// One conversation of a window with its rows of flows.
 #[derive(Clone, Copy)]
 pub(crate) struct Talk<'a> {
@@ -403,6 +421,11 @@ impl<'a> Talk<'a> {
     /// The pair as a subject.
     pub(crate) fn subject(&self) -> Subject {
         pair_subject(self.source(), self.dest(), &self.row.key)
+    }
+
+    /// Whether what the window does not show of the pair did not happen.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.view.is_whole() && self.pair.is_whole_in(self.view.window)
     }
 
     /// In how many whole windows in a row the pair shows the sign, this one included, which must be whole and show it.

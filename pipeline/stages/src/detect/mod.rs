@@ -19,6 +19,7 @@ pub mod coverage;
 mod facts;
 mod impact;
 mod known;
+mod late;
 mod lifecycle;
 mod memory;
 #[cfg(test)]
@@ -49,7 +50,7 @@ pub use config::{
     Boundary, Environments, ExpectedAccounts, ForbiddenEdge, IsolatedNamespace, LabelRule, MuteRule, NamePattern,
     Runbooks, Settings, Thresholds,
 };
-use facts::{Signs, Talk};
+use facts::{Facts, Signs, Talk, has_packets};
 use lifecycle::Close;
 pub use memory::MemoryError;
 use pairs::{Pair, Peer, Table};
@@ -182,7 +183,11 @@ impl Detector {
 
     /// Looks at the window of an epoch, if it has one, and adds what has become of findings.
     pub fn observe(&mut self, epoch: &mut Epoch) {
-        let Some(window) = &epoch.window else { return };
+        let Some(window) = &epoch.window else {
+            let now = self.seen.map_or(EventTime::MIN, |seen| seen.end);
+            return self.amend(&epoch.late, now);
+        };
+        self.amend(&epoch.late, window.span.start);
         let settings = self.settings.clone();
         let since = self.seen.map_or(window.span.start, |seen| seen.start);
         self.seen = Some(Span::new(since, window.span.end));
@@ -201,6 +206,12 @@ impl Detector {
         view.met_at = self.surveyed;
         let (rules, sightings, observed) = (&mut self.rules, &mut self.sightings, &mut self.observed);
         self.seats.take(window, &view, rules, sightings, observed, survey);
+        for late in epoch.late.iter().filter(|late| has_packets(&late.flow)) {
+            let facts = Facts::new(&late.flow, &view);
+            for rule in rules.iter_mut() {
+                rule.meet(&facts);
+            }
+        }
         if survey {
             observed.age(window.span.end, &sightings.open(FindingKind::Scan));
         }

@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 
-use catchment_core::{Conversation, EventTime, FindingKind, KeyRecord, Period};
+use catchment_core::{Conversation, Counters, EventTime, FindingKind, KeyRecord, LateRow, Period, Span};
 use catchment_schemas::goldmane::{Action, Reporter};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::facts::{End, Signs};
+use super::facts::{End, Signs, has_reply};
 use super::view::View;
 
 /// How long is remembered what no window shows.
@@ -36,6 +36,8 @@ pub(crate) struct Pair {
     pub(crate) replied: EventTime,
     /// When bytes last moved.
     pub(crate) moved: EventTime,
+    /// Windows that start before it may not show all of the pair: rows of it have come late.
+    whole_from: EventTime,
     /// By [`COUNTED`], windows in a row that showed the sign.
     streaks: [u16; COUNTED.len()],
     /// Kinds of findings that were once stated about it, as bits.
@@ -87,26 +89,52 @@ impl Pair {
     pub(super) fn learn(&mut self, talk: &Conversation, signs: Signs, view: &View<'_>) {
         let now = view.window.end;
         for half in &talk.halves {
-            let side = usize::from(half.reporter == Reporter::Dst as i32);
-            let moved = half.counters.packets_in + half.counters.packets_out > 0;
-            if half.action == Action::Allow as i32 {
-                self.allowed[side] = now;
-            } else if moved {
-                self.denied[side] = now;
-            }
-            if moved {
-                self.moved = now;
-            }
-            if half.counters.started > 0 {
-                self.began[side] = now;
-            }
+            self.note(half.reporter, half.action, &half.counters, now);
         }
         if signs.has(Signs::REPLIED) {
             self.replied = now;
         }
-        let breaks = view.is_whole() && self.moved == now;
-        self.count(signs, breaks, view.is_whole() && self.last_seen != now);
+        let whole = view.is_whole() && self.is_whole_in(view.window);
+        self.count(signs, whole && self.moved == now, whole && self.last_seen != now);
         self.last_seen = now;
+    }
+
+    /// What a reporter counted under a verdict in the window that ends at `end`.
+    fn note(&mut self, reporter: i32, action: i32, counters: &Counters, end: EventTime) {
+        let side = usize::from(reporter == Reporter::Dst as i32);
+        let moved = counters.packets_in | counters.packets_out > 0;
+        let latest = |time: &mut EventTime| *time = end.max(*time);
+        if action == Action::Allow as i32 {
+            latest(&mut self.allowed[side]);
+        } else if moved {
+            latest(&mut self.denied[side]);
+        }
+        if moved {
+            latest(&mut self.moved);
+        }
+        if counters.started > 0 {
+            latest(&mut self.began[side]);
+        }
+    }
+
+    /// Takes in a row that came after its window had closed. The window did not show all of the pair: where it was counted
+    /// among windows in a row, it is taken back, and a sign that the row refutes has to begin anew. Windows that start
+    /// before `whole_from` may lack as much.
+    pub(super) fn amend(&mut self, late: &LateRow, takes_back: bool, whole_from: EventTime) {
+        let (row, end) = (&late.flow, late.window.end);
+        self.note(row.key.key.reporter, row.key.key.action, &row.counters, end);
+        if has_reply(row) {
+            self.replied = end.max(self.replied);
+        }
+        self.whole_from = whole_from.max(self.whole_from);
+        for (windows, sign) in self.streaks.iter_mut().zip(COUNTED) {
+            *windows = if sign.is_refuted_by(row) { 0 } else { windows.saturating_sub(u16::from(takes_back)) };
+        }
+    }
+
+    /// Whether a window shows all of the pair, as far as is known from what came late.
+    pub(crate) fn is_whole_in(&self, window: Span) -> bool {
+        window.start >= self.whole_from
     }
 
     /// A window with a hole breaks no row and lengthens none, one without a packet breaks none; of two conversations in
@@ -143,6 +171,16 @@ impl Peer {
             self.reached_from_hosts = now;
         }
     }
+
+    /// Takes in a row that came after its window had closed.
+    pub(super) fn amend(&mut self, late: &LateRow, from_hosts: bool) {
+        if has_reply(&late.flow) {
+            self.replied = late.window.end.max(self.replied);
+        }
+        if from_hosts {
+            self.reached_from_hosts = late.window.end.max(self.reached_from_hosts);
+        }
+    }
 }
 
 /// Something that is remembered by its name.
@@ -165,6 +203,7 @@ impl Named for Pair {
             began: [never; 2],
             replied: never,
             moved: never,
+            whole_from: never,
             streaks: [0; COUNTED.len()],
             stated: 0,
         }
@@ -225,6 +264,11 @@ impl<T: Named> Table<T> {
         }
         self.index.insert(name, number);
         Some(number)
+    }
+
+    /// What is remembered under a name.
+    pub(super) fn find(&mut self, name: u128) -> Option<&mut T> {
+        self.index.get(&name).map(|&number| &mut self.items[number as usize])
     }
 
     pub(super) fn get(&self, number: u32) -> &T {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use catchment_core::knowledge::{Change, Coverage, Kind, Object, Sight};
 use catchment_core::{
     Counters, Endpoint, Ends, EpochId, EventTime, FindingRow, Floor, FlowKey, FlowRow, Identity, IdentityState,
-    KeyRecord, Labels, LogId, LogPosition, PolicyHit, PolicyRef, Served, Service, Services, Span, StreamId, Trace, Who,
+    KeyRecord, Labels, LateReason, LateRow, LogId, LogPosition, PolicyHit, PolicyRef, Served, Service, Services, Span,
+    StreamId, Trace, Who,
 };
 use catchment_core::{Cursor, Epoch};
 use catchment_schemas::goldmane::{Action, EndpointType, PolicyKind, Reporter};
@@ -31,6 +32,8 @@ pub(crate) struct Scene {
     pub(crate) coverage: f64,
     /// How far identities of the coming windows can be trusted.
     pub(crate) identity: IdentityState,
+    /// What comes late with the next window.
+    late: Vec<LateRow>,
 }
 
 impl Scene {
@@ -42,8 +45,17 @@ impl Scene {
         let settings = Arc::new(settings);
         let timeline = Timeline::complete(Vec::new());
         let detector = Detector::new(settings.clone(), "test", Some(timeline.clone()));
-        let (conversations, identity) = (Conversations::default(), IdentityState::Fresh);
-        Self { detector, settings, timeline, conversations, before: Vec::new(), windows: 0, coverage: 1.0, identity }
+        Self {
+            detector,
+            settings,
+            timeline,
+            conversations: Conversations::default(),
+            before: Vec::new(),
+            windows: 0,
+            coverage: 1.0,
+            identity: IdentityState::Fresh,
+            late: Vec::new(),
+        }
     }
 
     /// What happens in the cluster from the first window on, and what was there before: objects as JSON with the minute.
@@ -100,8 +112,19 @@ impl Scene {
             talk.ends = ends.iter().find(|(key, _)| Arc::ptr_eq(key, &talk.key)).and_then(|(_, ends)| ends.clone());
         }
         let mut epoch = epoch(self.windows, window);
+        epoch.late = std::mem::take(&mut self.late);
         self.detector.observe(&mut epoch);
         epoch
+    }
+
+    /// A row that comes together with the next window and belongs to the one `ago` windows before that.
+    pub(crate) fn late(&mut self, flow: Flow, ago: i64) {
+        let start = START.plus((self.windows - ago) * MINUTE);
+        let window = Span::new(start, start.plus(MINUTE));
+        let position = LogPosition(self.windows as u64);
+        let (reason, index) = (LateReason::Late, self.late.len() as u32);
+        let flow = flow.row();
+        self.late.push(LateRow { position, index, reason, window, bucket: window, flow, identity: None });
     }
 
     /// What is as it was in the window before stands in one place, as stages leave it.

@@ -37,7 +37,7 @@ impl Rule for NeverEstablished {
                 out.over(kind, &talk.subject(), Resolution::Fixed);
             }
         } else if !talk.is_denied() {
-            if !talk.view.is_whole() {
+            if !talk.is_whole() {
                 out.not_evaluable(kind);
             } else if talk.windows_in_a_row(Signs::UNESTABLISHED) >= talk.view.settings.thresholds.no_response_windows {
                 let case = Case::new(kind, talk.subject()).owner(talk.dest().who.owner.as_deref());

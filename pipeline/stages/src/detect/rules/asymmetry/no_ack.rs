@@ -36,7 +36,7 @@ impl Rule for NoAck {
         if replies[0] > 0 {
             out.over(kind, &talk.subject(), Resolution::Fixed);
         } else if talk.signs.has(Signs::REPLY_LOST) && !talk.is_denied() {
-            if !talk.view.is_whole() {
+            if !talk.is_whole() {
                 out.not_evaluable(kind);
             } else if talk.windows_in_a_row(Signs::REPLY_LOST) >= talk.view.settings.thresholds.no_response_windows {
                 let case = Case::new(kind, talk.subject()).owner(talk.dest().who.owner.as_deref());
@@ -110,6 +110,15 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(told(scene.window(lost())), None);
             assert_eq!(told(scene.window(flow("shop/web", "shop/db:5432").both())), None);
+        }
+    }
+
+    #[test]
+    fn replies_that_the_source_reports_late_are_not_lost() {
+        let mut scene = Scene::new();
+        for _ in 0..6 {
+            assert_eq!(told(scene.window(lost())), None);
+            scene.late(flow("shop/web", "shop/db:5432"), 1);
         }
     }
 

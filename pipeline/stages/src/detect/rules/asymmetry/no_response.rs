@@ -47,7 +47,7 @@ impl Rule for NoResponse {
         if talk.signs.has(Signs::REPLIED) {
             out.over(kind, &talk.subject(), Resolution::Fixed);
         } else if talk.signs.has(Signs::UNANSWERED) && !talk.is_denied() {
-            if !talk.view.is_whole() {
+            if !talk.is_whole() {
                 out.not_evaluable(kind);
             } else if is_silent(talk) {
                 let case = Case::new(kind, talk.subject()).severity(severity(talk));
@@ -127,6 +127,11 @@ mod tests {
         rows.into_iter().find(|row| row.kind == FindingKind::NoResponse)
     }
 
+    fn count(scene: &Scene) -> u64 {
+        let counted = scene.detector().not_evaluable().find(|(of, _)| *of == FindingKind::NoResponse);
+        counted.expect("counted").1
+    }
+
     #[test]
     fn silence_over_two_windows_is_told_and_a_reply_ends_it() {
         let mut scene = Scene::new();
@@ -201,12 +206,40 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(told(scene.window([asked()])), None);
         }
-        let kind = FindingKind::NoResponse;
-        let count = |scene: &Scene| scene.detector().not_evaluable().find(|(of, _)| *of == kind).expect("counted").1;
         assert_eq!(count(&scene), 3);
         scene.coverage = 1.0;
         assert_eq!(told(scene.window([asked()])), None);
         assert!(told(scene.window([asked()])).is_some());
+    }
+
+    #[test]
+    fn replies_that_come_late_are_replies() {
+        let mut scene = Scene::new();
+        let replies = || asked().dst().packets(6, 6);
+        for _ in 0..6 {
+            assert_eq!(told(scene.window([asked()])), None);
+            scene.restart();
+            scene.late(replies(), 1);
+        }
+        assert!(count(&scene) > 0);
+    }
+
+    #[test]
+    fn a_node_that_was_late_once_is_waited_for_and_no_longer() {
+        let mut scene = Scene::new();
+        scene.window([asked()]);
+        scene.late(asked().dst().packets(6, 6), 1);
+        assert_eq!(told(scene.window([asked()])), None);
+        assert_eq!(told(scene.window([asked()])), None);
+        assert!(told(scene.window([asked()])).is_some());
+    }
+
+    #[test]
+    fn what_comes_late_of_others_changes_nothing() {
+        let mut scene = Scene::new();
+        scene.window([asked(), flow("shop/job", "shop/db:5432")]);
+        scene.late(flow("shop/job", "shop/db:5432").dst(), 1);
+        assert!(told(scene.window([asked(), flow("shop/job", "shop/db:5432")])).is_some());
     }
 
     fn datagrams(source: &str, port: u16, replies: u64) -> Flow {

@@ -60,7 +60,7 @@ impl Rule for OneSidedReport {
             out.over(kind, &talk.subject(), Resolution::Fixed);
         } else if is_candidate(talk) {
             match talk.dest().who.nodes.as_deref() {
-                Some(nodes) if !nodes.is_empty() && talk.view.is_whole() && talk.view.is_known() => {
+                Some(nodes) if !nodes.is_empty() && talk.is_whole() && talk.view.is_known() => {
                     self.waiting.push(candidate(talk, nodes));
                     out.may_state(kind);
                 }
@@ -255,6 +255,24 @@ mod tests {
         for window in 0..6 {
             let late = (window % 2 == 1).then(|| alone().dst());
             assert_eq!(told(scene.window([alone(), other("n2"), other("n3")].into_iter().chain(late))), None);
+        }
+    }
+
+    #[test]
+    fn a_half_that_comes_late_is_there() {
+        let mut scene = Scene::new();
+        let rows = || [alone(), other("n2"), other("n3")];
+        for _ in 0..6 {
+            assert_eq!(told(scene.window(rows())), None);
+            scene.late(alone().dst(), 1);
+        }
+        // A node that comes back with several windows is waited for as long again.
+        let mut scene = Scene::new();
+        for _ in 0..4 {
+            scene.window(rows());
+            scene.window(rows());
+            (1..=2).for_each(|ago| scene.late(alone().dst(), ago));
+            assert_eq!(told(scene.window(rows())), None);
         }
     }
 

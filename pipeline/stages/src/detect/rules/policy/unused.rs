@@ -290,6 +290,17 @@ mod tests {
     }
 
     #[test]
+    fn a_hit_that_comes_late_is_use() {
+        let (settings, _) = scene(policy("shop/db", spec("Allow")));
+        let mut scene = Scene::with_cluster(settings, cluster(policy("shop/db", spec("Allow"))));
+        let by_rule = || flow("shop/web", "shop/db:5432").dst().trace([rule("shop/db", "default", 0)]);
+        for _ in 0..3 {
+            scene.late(by_rule(), 1);
+            assert_eq!(hours(&mut scene, &by_another(), 1), []);
+        }
+    }
+
+    #[test]
     fn a_window_with_a_hole_shows_nothing() {
         let (settings, _) = scene(policy("shop/db", spec("Allow")));
         let mut scene = Scene::with_cluster(settings, cluster(policy("shop/db", spec("Allow"))));

@@ -76,7 +76,7 @@ impl Rule for Scan {
     fn talk(&mut self, talk: &Talk<'_>, _: &mut Sightings) {
         let denied = talk.signs.has(Signs::DENIED);
         // Silence is no failure where protocols are silent by design, nor where reports are missing.
-        let silent = talk.signs.has(Signs::UNANSWERED) && talk.view.is_whole() && talk.protocol() != "udp";
+        let silent = talk.signs.has(Signs::UNANSWERED) && talk.is_whole() && talk.protocol() != "udp";
         if talk.signs.has(Signs::REPLIED) || !(denied || silent) {
             return;
         }

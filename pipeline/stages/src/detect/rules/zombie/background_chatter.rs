@@ -89,7 +89,7 @@ impl Rule for BackgroundChatter {
             }
             return;
         }
-        if !talk.view.is_whole() {
+        if !talk.is_whole() {
             return out.not_evaluable(kind);
         }
         let (windows, now) = (talk.windows_in_a_row(Signs::TRICKLE), talk.view.window.end);
