@@ -41,6 +41,18 @@ impl Counters {
         }
     }
 
+    /// Packets in both directions; saturating.
+    #[must_use]
+    pub const fn packets(self) -> u64 {
+        self.packets_in.saturating_add(self.packets_out)
+    }
+
+    /// Bytes in both directions; saturating.
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        self.bytes_in.saturating_add(self.bytes_out)
+    }
+
     /// The larger of each.
     #[must_use]
     pub fn max(self, other: Self) -> Self {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use catchment_core::knowledge::LabelMap;
 use catchment_core::knowledge::workload::Service;
 use catchment_core::{
-    Conversation, Endpoint, Ends, Exchange, FindingKind, FlowRow, Half, Identity, KeyRecord, Labels, Services, Subject,
-    Symmetry, Who,
+    Conversation, Counters, Endpoint, Ends, Exchange, FindingKind, FlowRow, Half, Identity, KeyRecord, Labels,
+    Services, Subject, Symmetry, Who,
 };
 use catchment_schemas::goldmane::{Action, EndpointType, Reporter};
 
@@ -286,25 +286,23 @@ impl Signs {
     /// What a conversation shows of whose rows these signs are.
     pub(super) fn of(talk: &Conversation, rows: Self) -> Self {
         let mut signs = rows;
-        let (mut started, mut live, mut packets, mut counted) = (0, 0, 0, false);
-        let (mut replies, mut requests) = ([0u64; 2], [0u64; 2]);
-        let (mut allowed, mut denied, mut begun) = ([false; 2], [false; 2], [0; 2]);
+        let (mut all, mut counted) = (Counters::default(), false);
+        let mut sides = [Exchange::default(); 2];
+        let (mut allowed, mut denied, mut begun) = ([false; 2], [false; 2], [0u64; 2]);
         for half in &talk.halves {
             let side = usize::from(half.reporter == Reporter::Dst as i32);
-            let seen = half.exchange();
-            replies[side] += seen.reply_packets;
-            requests[side] += seen.request_packets;
-            packets += seen.reply_packets + seen.request_packets;
+            sides[side] = sides[side].plus(half.exchange());
+            all = all.plus(half.counters);
             allowed[side] |= half.action == Action::Allow as i32;
             // A denial is told again and again without packets, long after the last one.
             denied[side] |= half.action == Action::Deny as i32 && moved(half);
             counted |= half.has_connections;
-            started += half.counters.started;
-            begun[side] += half.counters.started;
-            live += half.counters.live;
+            begun[side] = begun[side].saturating_add(half.counters.started);
         }
+        let (started, live, packets) = (all.started, all.live, all.packets());
+        let (replies, requests) = (sides.map(|seen| seen.reply_packets), sides.map(|seen| seen.request_packets));
         signs.add(Self::UNANSWERED, talk.symmetry == Symmetry::RequestOnly);
-        signs.add(Self::REPLIED, replies[0] + replies[1] > 0);
+        signs.add(Self::REPLIED, replies != [0; 2]);
         signs.add(Self::DENIED, denied[0] || denied[1]);
         signs.add(Self::ALLOWED, allowed[0] || allowed[1]);
         signs.add(Self::DENIED_AT_DESTINATION, allowed[0] && denied[1]);
@@ -314,7 +312,7 @@ impl Signs {
         let halves = [0, 1].map(|side| allowed[side] || denied[side]);
         signs.add(Self::HALF_MISSING, talk.expected_halves == Some(2) && !(halves[0] && halves[1]));
         signs.add(Self::ONE_WAY, packets > 0 && (replies == [0; 2]) != (requests == [0; 2]));
-        let counted_at_source = requests[0] >= PACKETS_OF_A_COUNTED_CONNECTION * begun[0].max(1);
+        let counted_at_source = are_counted(requests[0], begun[0].max(1));
         signs.add(Self::REPLY_LOST, replies[1] > 0 && replies[0] == 0 && allowed[0] && counted_at_source);
         signs.add(Self::UNESTABLISHED, started > 0 && replies != [0; 2] && is_unestablished(talk));
         signs.add(Self::TRICKLE, packets > 0 && packets <= TRICKLE_PACKETS && is_trickle(talk));
@@ -324,7 +322,13 @@ impl Signs {
 }
 
 /// Some data planes count of a short connection its first packet only: with two or more, packets were counted.
-pub(crate) const PACKETS_OF_A_COUNTED_CONNECTION: u64 = 2;
+const PACKETS_OF_A_COUNTED_CONNECTION: u64 = 2;
+
+/// Whether so many requests show that more than the first packets of the connections that began are counted.
+pub(crate) const fn are_counted(requests: u64, begun: u64) -> bool {
+    requests >= begun.saturating_mul(PACKETS_OF_A_COUNTED_CONNECTION)
+}
+
 /// SYN, SYN-ACK and ACK with the options that every system sends.
 const HANDSHAKE_BYTES: u64 = 172;
 
@@ -337,9 +341,8 @@ fn is_unestablished(talk: &Conversation) -> bool {
         let goes_on = counters.completed == 0 && counters.live <= counters.started;
         let each_refused = seen.request_packets <= counters.started
             && seen.reply_packets <= counters.started
-            && seen.reply_packets * 2 > counters.started;
-        let bytes = counters.bytes_in + counters.bytes_out;
-        (goes_on || each_refused) && bytes < HANDSHAKE_BYTES * counters.started
+            && seen.reply_packets > counters.started / 2;
+        (goes_on || each_refused) && counters.bytes() < counters.started.saturating_mul(HANDSHAKE_BYTES)
     })
 }
 
@@ -358,20 +361,24 @@ fn is_trickle(talk: &Conversation) -> bool {
     let is_tcp = &*talk.key.key.protocol == "tcp";
     talk.halves.iter().filter(|half| moved(half)).all(|half| {
         let (seen, started) = (half.exchange(), half.counters.started);
-        let asks = started > 0 || seen.request_bytes > HEADERS * seen.request_packets;
-        let counted = seen.reply_packets > 0 || seen.request_packets >= PACKETS_OF_A_COUNTED_CONNECTION * started;
-        let bare = if is_tcp { seen.reply_bytes <= BARE_PACKET * seen.reply_packets } else { seen.reply_packets == 0 };
+        let asks = started > 0 || seen.request_bytes > seen.request_packets.saturating_mul(HEADERS);
+        let counted = seen.reply_packets > 0 || are_counted(seen.request_packets, started);
+        let bare = if is_tcp {
+            seen.reply_bytes <= seen.reply_packets.saturating_mul(BARE_PACKET)
+        } else {
+            seen.reply_packets == 0
+        };
         seen.request_bytes <= TRICKLE_BYTES && bare && (!is_tcp || asks && counted)
     })
 }
 
 fn moved(half: &Half) -> bool {
-    half.counters.packets_in + half.counters.packets_out > 0
+    half.counters.packets_in | half.counters.packets_out > 0
 }
 
 /// Whether the row is evidence of a packet.
 pub(crate) fn has_packets(row: &FlowRow) -> bool {
-    row.counters.packets_in + row.counters.packets_out > 0
+    row.counters.packets_in | row.counters.packets_out > 0
 }
 
 /// Whether the row shows a packet from its destination.
@@ -473,7 +480,7 @@ impl<'a> Talk<'a> {
         let halves = self.row.halves.iter().filter(|half| half.reporter == reporter as i32);
         halves.fold([0; 3], |sum, half| {
             let of = [half.counters.started, half.counters.completed, half.counters.live];
-            [0, 1, 2].map(|i| sum[i] + of[i])
+            [0, 1, 2].map(|i| u64::saturating_add(sum[i], of[i]))
         })
     }
 

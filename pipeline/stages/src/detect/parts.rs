@@ -45,9 +45,9 @@ pub(crate) struct Part {
 
 impl Part {
     fn count(&mut self, counters: &Counters) {
-        self.connections += counters.started;
-        self.packets += counters.packets_in + counters.packets_out;
-        self.bytes += counters.bytes_in + counters.bytes_out;
+        self.connections = self.connections.saturating_add(counters.started);
+        self.packets = self.packets.saturating_add(counters.packets());
+        self.bytes = self.bytes.saturating_add(counters.bytes());
     }
 
     pub(crate) fn to_json(&self) -> Value {

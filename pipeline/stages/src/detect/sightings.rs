@@ -22,8 +22,8 @@ pub(super) struct Sides(pub(super) [[u64; 2]; 2]);
 impl Sides {
     pub(super) fn add(&mut self, row: &FlowRow) {
         let [bytes, started] = &mut self.0[usize::from(row.key.key.reporter == Reporter::Dst as i32)];
-        *bytes += row.counters.bytes_in + row.counters.bytes_out;
-        *started += row.counters.started;
+        *bytes = bytes.saturating_add(row.counters.bytes());
+        *started = started.saturating_add(row.counters.started);
     }
 }
 
@@ -50,10 +50,10 @@ impl Tally {
     pub(crate) fn add(&mut self, row: &FlowRow) {
         let counters = &row.counters;
         self.rows += 1;
-        self.started += counters.started;
-        self.live += counters.live;
-        self.packets += counters.packets_in + counters.packets_out;
-        self.bytes += counters.bytes_in + counters.bytes_out;
+        self.started = self.started.saturating_add(counters.started);
+        self.live = self.live.saturating_add(counters.live);
+        self.packets = self.packets.saturating_add(counters.packets());
+        self.bytes = self.bytes.saturating_add(counters.bytes());
         self.sides.add(row);
         if self.sample.len() < SAMPLE {
             self.sample.push((row.key.clone(), *counters));
@@ -63,10 +63,10 @@ impl Tally {
     /// Adds the larger numbers of two reporters of one thing, and what both showed.
     fn add_larger(&mut self, one: Self, other: Self) {
         self.rows += one.rows + other.rows;
-        self.started += one.started.max(other.started);
-        self.live += one.live.max(other.live);
-        self.packets += one.packets.max(other.packets);
-        self.bytes += one.bytes.max(other.bytes);
+        self.started = self.started.saturating_add(one.started.max(other.started));
+        self.live = self.live.saturating_add(one.live.max(other.live));
+        self.packets = self.packets.saturating_add(one.packets.max(other.packets));
+        self.bytes = self.bytes.saturating_add(one.bytes.max(other.bytes));
         let room = SAMPLE.saturating_sub(self.sample.len());
         self.sample.extend(one.sample.into_iter().chain(other.sample).take(room));
     }
@@ -363,4 +363,34 @@ pub(super) struct CaseRef {
     pub(super) by_rules: bool,
     pub(super) severity: Severity,
     pub(super) confidence: Confidence,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::detect::testing::{Flow, Scene, end_of_tier, flow, profile};
+
+    /// Flows of many sorts with the largest numbers that can be counted.
+    fn endless() -> Vec<Flow> {
+        let most = |flow: Flow| flow.packets(u64::MAX, u64::MAX).bytes(1, 1).connections(u64::MAX, u64::MAX, u64::MAX);
+        let silent =
+            flow("shop/web", "shop/mail:25").packets(u64::MAX, 0).connections(u64::MAX, 0, u64::MAX).bytes(1, 1);
+        let denied = flow("shop/web", "shop/db:5432").dst().deny().trace([end_of_tier("default", "shop/db")]);
+        let unpoliced = flow("shop/web", "shop/db:5432").dst().trace([profile("shop")]);
+        let datagrams = flow("shop/web", "ops/server:53").udp();
+        let ordinary = flow("shop/old", "shop/db:5432").both();
+        let others = [denied, unpoliced, datagrams, flow("shop/web", "pub:443")];
+        silent.both().into_iter().chain(others.into_iter().chain(ordinary).map(most)).collect()
+    }
+
+    #[test]
+    fn counters_at_their_largest_stay_there() {
+        let mut scene = Scene::new();
+        for _ in 0..4 {
+            scene.late(endless().remove(0), 1);
+            scene.window(endless());
+        }
+        let told = scene.detector().findings();
+        let largest = format!(r#""packets":{}"#, u64::MAX);
+        assert!(told.iter().any(|row| row.evidence.contains(&largest)), "{told:#?}");
+    }
 }

@@ -9,7 +9,7 @@ use catchment_core::{EventTime, FindingKind, Resolution, Severity};
 use catchment_schemas::goldmane::Reporter;
 
 use super::causes;
-use crate::detect::facts::{Facts, PACKETS_OF_A_COUNTED_CONNECTION, Signs, Talk};
+use crate::detect::facts::{Facts, Signs, Talk, are_counted};
 use crate::detect::rule::{Case, Rule, Story, Told};
 use crate::detect::sightings::Sightings;
 use crate::detect::story::count;
@@ -102,7 +102,7 @@ fn is_silent(talk: &Talk<'_>) -> bool {
     }
     // Each side by itself: one may count connections that the other reports a window later.
     let is_counted = |(started, seen): &(u64, Option<catchment_core::Exchange>)| {
-        *started > 0 && seen.is_some_and(|seen| seen.request_packets >= PACKETS_OF_A_COUNTED_CONNECTION * started)
+        *started > 0 && seen.is_some_and(|seen| are_counted(seen.request_packets, *started))
     };
     lasts && begun.iter().any(is_counted)
 }
