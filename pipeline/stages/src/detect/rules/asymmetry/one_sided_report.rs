@@ -5,7 +5,7 @@
 //! a private network or a host may have reached the destination at that port lately. Three windows in a row are asked
 //! for, so that both neighbours of a window have been seen.
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 
 use catchment_core::{FindingKind, FlowRow, Resolution, Subject};
 use catchment_schemas::goldmane::Reporter;
@@ -71,9 +71,19 @@ impl Rule for OneSidedReport {
 
     fn close(&mut self, view: &View<'_>, out: &mut Sightings) {
         let kind = FindingKind::OneSidedReport;
+        if self.waiting.is_empty() {
+            return;
+        }
+        let reporting = reporting_nodes(view.flows);
         for candidate in self.waiting.drain(..) {
-            let on_linux = candidate.nodes.iter().all(|node| is_linux(node, view));
-            if !on_linux || !all_reported(&candidate, view.flows) {
+            let (namespace, name) = &candidate.dest;
+            let is_other = |reported: &Name<'_>| *reported != (&**namespace, &**name);
+            // A node that is known to report others, and whose pods are to be heard of.
+            let is_heard = |node: &str| {
+                let reported = reporting.get(node).into_iter().flatten().flatten();
+                reported.into_iter().any(is_other) && is_linux(node, view)
+            };
+            if !candidate.nodes.iter().all(|node| is_heard(node)) {
                 out.not_evaluable(kind);
                 continue;
             }
@@ -141,29 +151,30 @@ fn is_linux(node: &str, view: &View<'_>) -> bool {
     node.and_then(|node| node.metadata.labels.get(OS_LABEL)).is_none_or(|os| os.as_str() == "linux")
 }
 
-/// Whether every node of the candidate is known to have reported another pod.
-fn all_reported(candidate: &Candidate, flows: &[FlowRow]) -> bool {
-    let mut missing: BTreeSet<&str> = candidate.nodes.iter().map(|node| &**node).collect();
-    for row in flows.iter().filter(|row| has_packets(row)) {
-        if missing.is_empty() {
-            break;
-        }
-        if let Some(node) = reporting_node(row, candidate) {
-            missing.remove(node);
+/// Namespace and name of an endpoint.
+type Name<'a> = (&'a str, &'a str);
+
+/// By node, up to two endpoints of which it must have reported: of two, one is not the endpoint that is asked about.
+fn reporting_nodes(flows: &[FlowRow]) -> HashMap<&str, [Option<Name<'_>>; 2]> {
+    let mut nodes: HashMap<_, [Option<Name<'_>>; 2]> = HashMap::new();
+    for (node, name) in flows.iter().filter(|row| has_packets(row)).filter_map(reported_by) {
+        let [first, second] = nodes.entry(node).or_default();
+        if first.is_none_or(|first| first == name) {
+            *first = Some(name);
+        } else {
+            second.get_or_insert(name);
         }
     }
-    missing.is_empty()
+    nodes
 }
 
-/// The node that must have reported the row, if it is not about the candidate.
-fn reporting_node<'a>(row: &'a FlowRow, candidate: &Candidate) -> Option<&'a str> {
+/// The node that must have reported the row, and the endpoint there.
+fn reported_by(row: &FlowRow) -> Option<(&str, Name<'_>)> {
     let (key, ends) = (&row.key.key, row.ends());
     let is_dest = key.reporter == Reporter::Dst as i32;
     let (endpoint, identity) = if is_dest { (&key.dest, &ends.dest) } else { (&key.source, &ends.source) };
-    let (namespace, name) = (endpoint.namespace.as_deref().unwrap_or_default(), &*endpoint.raw_name);
-    let is_other = (namespace, name) != (&*candidate.dest.0, &*candidate.dest.1);
     match identity.who.nodes.as_deref()? {
-        [node] if is_other => Some(node),
+        [node] => Some((node, (endpoint.namespace.as_deref().unwrap_or_default(), &*endpoint.raw_name))),
         _ => None,
     }
 }
@@ -231,6 +242,16 @@ mod tests {
     fn what_the_destination_reports_of_others_is_no_sign_of_its_node() {
         let third = || flow("ops/x", "shop/db:5432").dst().dest_who(on("n3"));
         never_told(|| vec![alone(), other("n2"), third()]);
+    }
+
+    #[test]
+    fn a_node_reports_others_beside_the_destination_whatever_it_names_first() {
+        for beside in ["aaa/first", "zzz/last"] {
+            let own = || flow("shop/db", "pub:443").source_who(on("n3"));
+            let rows = || [alone(), other("n2"), own(), own().dst(), flow(beside, "pub:443").source_who(on("n3"))];
+            let mut scene = Scene::new();
+            assert!((0..3).find_map(|_| told(scene.window(rows()))).is_some(), "{beside}");
+        }
     }
 
     #[test]
