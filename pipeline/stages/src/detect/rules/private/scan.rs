@@ -1,8 +1,8 @@
 //! `private.scan`: a workload tries many destinations, and most refuse or stay silent.
 //!
 //! Only conversations that failed wake the rule. Of a source with a fair number of failures it also collects, at the end of
-//! a window, what answered and who talked to it: a source with many more destinations that answer does not scan, and
-//! failures at ephemeral ports of somebody who has just talked to it are late replies.
+//! a window, what answered: a source with many more destinations that answer does not scan. Who talks to whom is remembered
+//! for a while, because failures at ephemeral ports of somebody who has talked to it are late replies.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::detect::SURVEY_EVERY;
 use crate::detect::facts::{End, Facts, Signs, Talk, has_packets, selectable};
 use crate::detect::rule::{Case, Rule, Story, Told};
 use crate::detect::sightings::Sightings;
@@ -25,6 +26,8 @@ const RECENT: Period = Period::secs(600);
 const SOURCES: usize = 4096;
 /// Destinations of each sort that are remembered of a source at least; twice the threshold where that is more.
 const DESTINATIONS: usize = 256;
+/// Workloads with one of their callers that are remembered at most; beyond that, late replies may pass for tries.
+const CALLERS: usize = 50_000;
 /// Ports from here on are given to clients.
 const EPHEMERAL: i64 = 32_768;
 /// Destinations that are named in the evidence.
@@ -48,14 +51,15 @@ struct Tries {
     owner: Option<String>,
     failed: BTreeMap<u64, Failure>,
     answered: BTreeMap<u64, EventTime>,
-    /// Who talked to it, whatever the port.
-    callers: BTreeMap<u64, EventTime>,
 }
 
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Scan {
     sources: BTreeMap<u64, Tries>,
+    /// By hashes of a workload and who talks to it at a port of a server, when that was met last.
+    callers: BTreeMap<(u64, u64), EventTime>,
     /// Sources that failed in this window.
+    #[serde(skip)]
     woken: Vec<u64>,
 }
 
@@ -67,6 +71,13 @@ impl Rule for Scan {
     fn listens(&self, key: &Facts<'_>) -> bool {
         let is_place = key.dest.is_workload() || key.dest.is_network_set() || key.dest.is_host();
         key.source.is_workload() && is_place && !is_scanner(key)
+    }
+
+    /// Who is answered is answered in later windows too, when nobody may talk to the workload any more.
+    fn meet(&mut self, key: &Facts<'_>) {
+        if key.dest.is_workload() && key.key.key.dest_port < EPHEMERAL {
+            put(&mut self.callers, (hash(key.dest), hash(key.source)), key.view.met_at, CALLERS);
+        }
     }
 
     fn wakes(&self) -> Signs {
@@ -103,9 +114,11 @@ impl Rule for Scan {
             self.collect(view, &woken);
         }
         for source in woken {
-            self.sources[&source].judge(source, view, out);
+            self.judge(source, view, out);
         }
         if has_passed(view, RECENT) {
+            let horizon = callers_since(view);
+            self.callers.retain(|_, met| *met > horizon);
             self.sources.retain(|_, tries| tries.failed.values().any(|failure| failure.at > horizon));
         }
     }
@@ -136,11 +149,11 @@ impl Rule for Scan {
     }
 
     fn save(&self) -> Option<Vec<u8>> {
-        Some(postcard::to_allocvec(&self.sources).expect("plain values serialize"))
+        Some(postcard::to_allocvec(self).expect("plain values serialize"))
     }
 
     fn restore(&mut self, saved: &[u8]) -> Result<(), String> {
-        self.sources = postcard::from_bytes(saved).map_err(|e| e.to_string())?;
+        *self = postcard::from_bytes(saved).map_err(|e| e.to_string())?;
         Ok(())
     }
 }
@@ -160,22 +173,47 @@ impl Scan {
         Some(self.sources.entry(source).or_insert_with(new))
     }
 
-    /// What answered the watched sources in this window, and who talked to them.
+    /// What answered the watched sources in this window.
     fn collect(&mut self, view: &View<'_>, watched: &[u64]) {
         let (now, most) = (view.window.end, most(view));
         for talk in view.talks {
-            let [source, dest] = ends(talk).map(hash);
+            let [source, dest] = ends(talk);
+            let source = hash(source);
             if watched.binary_search(&source).is_ok() && has_reply(talk) {
                 let tries = self.sources.get_mut(&source).expect("who is watched is remembered");
-                let target = target(dest, talk);
+                let target = target(hash(dest), talk);
                 tries.failed.remove(&target);
                 put(&mut tries.answered, target, now, most);
             }
-            if watched.binary_search(&dest).is_ok() {
-                let tries = self.sources.get_mut(&dest).expect("who is watched is remembered");
-                put(&mut tries.callers, source, now, most);
-            }
         }
+    }
+
+    fn judge(&self, source: u64, view: &View<'_>, out: &mut Sightings) {
+        let thresholds = &view.settings.thresholds;
+        let (of_source, since) = (&self.sources[&source], callers_since(view));
+        let has_called = |peer: u64| self.callers.get(&(source, peer)).is_some_and(|met| *met > since);
+        let is_reply = |failure: &Failure| failure.ephemeral && has_called(failure.peer);
+        let failed: Vec<_> = of_source.failed.values().filter(|failure| !is_reply(failure)).collect();
+        let tried = failed.len() + of_source.answered.len();
+        let enough = tried >= thresholds.scan_destinations as usize;
+        if !enough || failed.len() * 100 < tried * thresholds.scan_failed_percent as usize {
+            return;
+        }
+        let denied = failed.iter().filter(|failure| failure.denied).count();
+        let subject = Subject::default()
+            .with("namespace", Some(&of_source.namespace))
+            .with("workload", Some(&of_source.workload));
+        let sighting = out.holds(Case::new(KIND, subject).owner(of_source.owner.as_deref()));
+        let failures = view.flows.iter().filter(|row| is_failure(row) && hash(source_of(row)) == source);
+        let failures: Vec<_> = failures.collect();
+        for talk in failures.chunk_by(|a, b| a.key.same_conversation(&b.key)) {
+            sighting.flows(talk.iter().copied());
+        }
+        let counted = [("tried", tried), ("denied", denied), ("unanswered", failed.len() - denied)];
+        for (name, number) in counted.into_iter().chain([("answered", of_source.answered.len())]) {
+            sighting.detail(name, number as u64);
+        }
+        sighting.detail("examples", examples(source, view));
     }
 }
 
@@ -183,33 +221,12 @@ impl Tries {
     fn forget_before(&mut self, horizon: EventTime) {
         self.failed.retain(|_, failure| failure.at > horizon);
         self.answered.retain(|_, at| *at > horizon);
-        self.callers.retain(|_, at| *at > horizon);
     }
+}
 
-    fn judge(&self, source: u64, view: &View<'_>, out: &mut Sightings) {
-        let thresholds = &view.settings.thresholds;
-        let is_reply = |failure: &Failure| failure.ephemeral && self.callers.contains_key(&failure.peer);
-        let failed: Vec<_> = self.failed.values().filter(|failure| !is_reply(failure)).collect();
-        let tried = failed.len() + self.answered.len();
-        let enough = tried >= thresholds.scan_destinations as usize;
-        if !enough || failed.len() * 100 < tried * thresholds.scan_failed_percent as usize {
-            return;
-        }
-        let denied = failed.iter().filter(|failure| failure.denied).count();
-        let subject =
-            Subject::default().with("namespace", Some(&self.namespace)).with("workload", Some(&self.workload));
-        let sighting = out.holds(Case::new(KIND, subject).owner(self.owner.as_deref()));
-        let failures = view.flows.iter().filter(|row| is_failure(row) && hash(source_of(row)) == source);
-        let failures: Vec<_> = failures.collect();
-        for talk in failures.chunk_by(|a, b| a.key.same_conversation(&b.key)) {
-            sighting.flows(talk.iter().copied());
-        }
-        let counted = [("tried", tried), ("denied", denied), ("unanswered", failed.len() - denied)];
-        for (name, number) in counted.into_iter().chain([("answered", self.answered.len())]) {
-            sighting.detail(name, number as u64);
-        }
-        sighting.detail("examples", examples(source, view));
-    }
+/// Who was met since may have called recently: keys that stay are met in every survey only.
+fn callers_since(view: &View<'_>) -> EventTime {
+    view.window.end.plus(-RECENT.micros() - view.window.micros() * SURVEY_EVERY as i64)
 }
 
 fn is_scanner(key: &Facts<'_>) -> bool {
@@ -258,7 +275,7 @@ fn most(view: &View<'_>) -> usize {
 }
 
 /// Adds or renews an entry, unless there are too many.
-fn put<T>(entries: &mut BTreeMap<u64, T>, name: u64, entry: T, most: usize) {
+fn put<K: Ord, T>(entries: &mut BTreeMap<K, T>, name: K, entry: T, most: usize) {
     if entries.len() < most || entries.contains_key(&name) {
         entries.insert(name, entry);
     }

@@ -92,6 +92,24 @@ fn late_replies_at_ephemeral_ports_are_no_tries() {
 }
 
 #[test]
+fn late_replies_are_no_tries_even_if_nothing_failed_when_they_were_asked_for() {
+    let replies = || (0..60).map(|n| flow("shop/web-7d4b9c6f5-*", &format!("pay/client:{}", 40_000 + n)).packets(2, 0));
+    let asked = || flow("pay/client", "shop/web-7d4b9c6f5-*:80");
+    let mut scene = Scene::new();
+    scene.window([asked()]);
+    scene.restart();
+    assert_eq!(of(scene.window(replies())), []);
+    let mut scene = Scene::new();
+    (0..15).for_each(|_| drop(scene.window([asked()])));
+    assert_eq!(of(scene.window(replies())), [], "what stays is remembered");
+    scene.skip_minutes(30);
+    assert_eq!(of(scene.window(replies())).len(), 1, "it was too long ago");
+    let mut scene = Scene::new();
+    scene.window([flow("pay/client", "shop/web-7d4b9c6f5-*:40000")]);
+    assert_eq!(of(scene.window(replies())).len(), 1, "that was no request of a client");
+}
+
+#[test]
 fn silence_says_nothing_over_udp_and_in_windows_with_a_hole() {
     assert_eq!(of(Scene::new().window(silent(8000..8060).map(Flow::udp))), []);
     let mut scene = Scene::new();
