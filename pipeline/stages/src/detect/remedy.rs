@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use super::facts::{End, Facts};
 use super::known::{endpoint, policies_named};
+use super::ranges::{CREDENTIALS, METADATA};
 use super::view::View;
 use crate::cluster::ClusterState;
 use crate::policy::{Compiled, Direction, PolicyKind};
@@ -95,6 +96,8 @@ struct Watched {
     /// The labels that tell the workload itself.
     labels: Vec<(String, String)>,
     contacts: BTreeSet<Contact>,
+    /// Of a rule: who used it, by namespace and name.
+    users: BTreeSet<(String, String)>,
     /// There are peers that no rule can name, or too many.
     incomplete: bool,
 }
@@ -136,9 +139,13 @@ impl Observed {
             last: now,
             labels: telling(near, near_labels, key.view.state),
             contacts: BTreeSet::new(),
+            users: BTreeSet::new(),
             incomplete: false,
         });
         watched.last = now;
+        if watched.users.len() < MOST_PEERS {
+            watched.users.insert((near.namespace().unwrap_or_default().to_owned(), near.name().to_owned()));
+        }
         let Some(peer) = peer(far, far_labels, key.view.state) else {
             watched.incomplete = true;
             return;
@@ -200,9 +207,14 @@ impl Observed {
             return None;
         }
         let mut spec = PolicySpec { tier, selector, types: vec![policy_type(direction)], ..PolicySpec::default() };
-        *rules_of(&mut spec, direction) = self.rules(&watched, direction, namespace)?;
-        let metadata =
-            Meta { namespace: namespace.to_owned(), name, annotations: notes(&watched, view), ..Meta::default() };
+        *rules_of(&mut spec, direction) = self.rules(&watched, direction, &Own::new(namespace, direction, view))?;
+        let metadata = Meta {
+            namespace: namespace.to_owned(),
+            name,
+            annotations: notes(view),
+            labels: hours(&watched, view),
+            ..Meta::default()
+        };
         Some(staged(Kind::StagedNetworkPolicy, &StagedNetworkPolicy { metadata, spec: to_stage(spec) }))
     }
 
@@ -211,15 +223,19 @@ impl Observed {
         let (state, policy, rule) = (view.policed()?, subject.get("policy")?, subject.get("rule")?);
         let watched = self.scopes.get(&Scope::Rule { policy: policy.to_owned(), rule: rule.to_owned() })?;
         let direction = if rule.starts_with("egress") { Direction::Egress } else { Direction::Ingress };
+        // What a scan reached through the rule cannot be told from what others did.
+        if direction == Direction::Egress && !watched.users.is_disjoint(&self.scanners) {
+            return None;
+        }
         let place: usize = rule.split(['[', ']']).nth(1)?.parse().ok()?;
         let compiled = policies_named(state, policy).find(|policy| policy.staged.is_none())?;
         let id = &compiled.id;
-        let rules = self.rules(&[watched], direction, &id.namespace)?;
+        let rules = self.rules(&[watched], direction, &Own::new(&id.namespace, direction, view))?;
         let metadata = |meta: &Meta| Meta {
             name: meta.name.clone(),
             namespace: meta.namespace.clone(),
-            labels: meta.labels.clone(),
-            annotations: notes(&[watched], view),
+            labels: meta.labels.iter().map(|(k, v)| (k.clone(), v.clone())).chain(hours(&[watched], view)).collect(),
+            annotations: notes(view),
             ..Meta::default()
         };
         let spec = |spec: &PolicySpec| {
@@ -251,7 +267,7 @@ impl Observed {
     }
 
     /// A rule for each peer with its ports; for what is sent, lookups of names too. `None` if some peer cannot be named.
-    fn rules(&self, watched: &[&Watched], direction: Direction, namespace: &str) -> Option<Vec<Rule>> {
+    fn rules(&self, watched: &[&Watched], direction: Direction, own: &Own<'_>) -> Option<Vec<Rule>> {
         if watched.is_empty() || watched.iter().any(|watched| watched.incomplete) {
             return None;
         }
@@ -263,7 +279,7 @@ impl Observed {
                 ports.entry((peer, protocol)).or_default().insert(*port);
             }
         }
-        let rules = ports.iter().map(|((peer, protocol), ports)| allow(peer, protocol, ports, direction, namespace));
+        let rules = ports.iter().map(|((peer, protocol), ports)| allow(peer, protocol, ports, direction, own));
         let mut rules = rules.collect::<Option<Vec<_>>>()?.concat();
         if direction == Direction::Egress {
             rules.extend(lookups());
@@ -328,7 +344,7 @@ fn selector(labels: &[(String, String)]) -> Option<String> {
 }
 
 /// As few rules for a peer as an API server takes.
-fn allow(peer: &Peer, protocol: &str, ports: &BTreeSet<i64>, direction: Direction, own: &str) -> Option<Vec<Rule>> {
+fn allow(peer: &Peer, protocol: &str, ports: &BTreeSet<i64>, direction: Direction, own: &Own<'_>) -> Option<Vec<Rule>> {
     let protocol: Protocol = protocol.parse().ok()?;
     let ports = ports.iter().filter_map(|port| u16::try_from(*port).ok()).map(|port| Port::Range(port, port));
     let ports: Vec<_> = ports.collect();
@@ -344,9 +360,11 @@ fn rule(protocol: Protocol, peer: EntityRule, ports: Vec<Port>, direction: Direc
         Direction::Ingress => (peer, at_ports),
         Direction::Egress => (EntityRule::default(), EntityRule { ports, ..peer }),
     };
+    // What is left out is of version 4: of the other version it would be let in.
+    let is_all_but = !destination.not_nets.is_empty();
     Rule {
         action: Action::Allow,
-        ip_version: None,
+        ip_version: is_all_but.then_some(4),
         protocol: Some(protocol),
         not_protocol: None,
         icmp: None,
@@ -357,21 +375,38 @@ fn rule(protocol: Protocol, peer: EntityRule, ports: Vec<Port>, direction: Direc
     }
 }
 
+/// What a policy is of, and what public networks do not stand for in it.
+struct Own<'a> {
+    namespace: &'a str,
+    excluded: Vec<String>,
+}
+
+impl<'a> Own<'a> {
+    /// Some collectors tell requests for metadata from those for the public only with a network set.
+    fn new(namespace: &'a str, direction: Direction, view: &View<'_>) -> Self {
+        let metadata = METADATA.iter().map(|(address, _)| address).chain(&CREDENTIALS);
+        let all = metadata.chain(&view.settings.metadata_addresses).filter(|address| address.is_ipv4());
+        let all = all.filter(|_| direction == Direction::Egress);
+        let all: BTreeSet<_> = all.collect();
+        Self { namespace, excluded: all.into_iter().map(|address| IpNet::from(*address).to_string()).collect() }
+    }
+}
+
 /// Networks that collectors call private.
 const PRIVATE: [&str; 3] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"];
 
 /// What a rule says of a peer. No rule has networks of both versions of IP.
-fn entities(peer: &Peer, own: &str) -> Option<Vec<EntityRule>> {
+fn entities(peer: &Peer, own: &Own<'_>) -> Option<Vec<EntityRule>> {
     let private = || PRIVATE.map(str::to_owned).to_vec();
     Some(vec![match peer {
         Peer::Workload { namespace, labels, .. } => {
-            let elsewhere = namespace != own;
+            let elsewhere = namespace != own.namespace;
             let namespace_selector = if elsewhere { in_namespace(namespace) } else { String::new() };
             EntityRule { selector: selector(labels)?, namespace_selector, ..EntityRule::default() }
         }
         Peer::Set { namespace, labels } => {
             let namespace_selector = match namespace {
-                Some(namespace) if namespace == own => String::new(),
+                Some(namespace) if namespace == own.namespace => String::new(),
                 Some(namespace) => in_namespace(namespace),
                 None => "global()".to_owned(),
             };
@@ -383,7 +418,7 @@ fn entities(peer: &Peer, own: &str) -> Option<Vec<EntityRule>> {
             return Some(versions.map(|nets| EntityRule { nets, ..EntityRule::default() }).collect());
         }
         Peer::Private => EntityRule { nets: private(), ..EntityRule::default() },
-        Peer::Public => EntityRule { not_nets: private(), ..EntityRule::default() },
+        Peer::Public => EntityRule { not_nets: [private(), own.excluded.clone()].concat(), ..EntityRule::default() },
     }])
 }
 
@@ -431,14 +466,16 @@ fn tier_of(state: &ClusterState, namespace: &str) -> String {
     most.map_or_else(|| DEFAULT_TIER.to_owned(), |(tier, _)| tier.to_owned())
 }
 
-/// How long the traffic was watched that the policy allows.
-fn notes(watched: &[&Watched], view: &View<'_>) -> BTreeMap<String, String> {
+/// How many hours the traffic was watched that the policy allows, as a label.
+fn hours(watched: &[&Watched], view: &View<'_>) -> BTreeMap<String, String> {
     let first = watched.iter().map(|watched| watched.first).min().unwrap_or(view.window.start);
     let hours = (view.window.end.0 - first.0) as f64 / 3_600_000_000.0;
-    BTreeMap::from([
-        ("catchment.dev/observed-hours".to_owned(), format!("{hours:.1}")),
-        ("catchment.dev/observed-until".to_owned(), view.window.end.to_rfc3339()),
-    ])
+    BTreeMap::from([("catchment.dev/observed-hours".to_owned(), format!("{hours:.1}"))])
+}
+
+/// Until when it was.
+fn notes(view: &View<'_>) -> BTreeMap<String, String> {
+    BTreeMap::from([("catchment.dev/observed-until".to_owned(), view.window.end.to_rfc3339())])
 }
 
 const fn to_stage(policy: PolicySpec) -> StagedPolicySpec {

@@ -59,7 +59,7 @@ fn the_policy_says_for_how_long_was_watched_and_grows_with_what_is_seen() {
     scene.skip_minutes(88);
     let more = scene.window([to_web("shop/api").connections(500, 500, 0), to_web("ops/api")]);
     let policy = offered(&more, FindingKind::NoPolicy).expect("a policy");
-    assert_eq!(policy["metadata"]["annotations"]["catchment.dev/observed-hours"], "1.5");
+    assert_eq!(policy["metadata"]["labels"]["catchment.dev/observed-hours"], "1.5");
     assert_eq!(policy["spec"]["ingress"].as_array().map(Vec::len), Some(2));
 }
 
@@ -114,6 +114,42 @@ fn denied_traffic_and_what_asks_for_metadata_is_not_in_it() {
 }
 
 #[test]
+fn what_public_networks_stand_for_holds_no_address_of_metadata() {
+    let settings = Settings { metadata_addresses: vec!["203.0.113.9".parse().expect("one")], ..Settings::default() };
+    let rows =
+        Scene::with(settings).window([flow("shop/web", "pub:80").trace([profile("shop")]).labels(&["app=web"], &[])]);
+    let policy = offered(&rows, FindingKind::NoPolicy).expect("a policy");
+    let rule = &policy["spec"]["egress"][0];
+    let excluded = rule["destination"]["notNets"].as_array().expect("networks");
+    for address in
+        ["169.254.169.254/32", "169.254.170.2/32", "100.100.100.200/32", "168.63.129.16/32", "203.0.113.9/32"]
+    {
+        assert!(excluded.contains(&json!(address)), "{address} is let in by {rule}");
+    }
+    assert_eq!(rule["ipVersion"], 4, "no address of the other version is left out");
+}
+
+#[test]
+fn a_wide_rule_that_a_scan_used_is_not_narrowed_to_what_the_scan_reached() {
+    let spec =
+        json!({"tier": "default", "selector": "app == 'web'", "types": ["Egress"], "egress": [{"action": "Allow"}]});
+    let changes = [pod("shop/web", json!({"app": "web"})), policy("shop/open", spec)].map(|object| (-60, object));
+    let sent = |n: u32| {
+        let used = flow("shop/web", &format!("shop/w{n}:80")).trace([rule("shop/open", "default", 0)]);
+        used.labels(&["app=web"], &[&format!("app=w{n}")])
+    };
+    let mut scene = Scene::with_cluster(Settings::default(), changes.clone());
+    assert!(offered(&scene.window([sent(0)]), FindingKind::BroadAllow).is_some());
+
+    let mut scene = Scene::with_cluster(Settings::default(), changes);
+    let scan = (0..60).map(|n| sent(n).packets(3, 0).connections(1, 0, 1));
+    let rows: Vec<_> = (0..20).flat_map(|_| scene.window(scan.clone())).collect();
+    assert!(rows.iter().any(|row| row.kind == FindingKind::Scan), "it scans");
+    let newest: Vec<_> = rows.into_iter().filter(|row| row.kind == FindingKind::BroadAllow).collect();
+    assert_eq!(offered(&newest[newest.len() - 1..], FindingKind::BroadAllow), None);
+}
+
+#[test]
 fn namespaces_of_operators_and_peers_that_no_rule_can_name_get_advice_only() {
     let system = flow("ops/api", "calico-system/typha:5473")
         .dst()
@@ -142,9 +178,11 @@ fn a_source_that_scans_is_not_let_in() {
         last: catchment_core::EventTime::MAX,
         labels: Vec::new(),
         contacts: [contact("api"), contact("web")].into(),
+        users: std::collections::BTreeSet::new(),
         incomplete: false,
     };
-    let rules = observed.rules(&[&watched], super::Direction::Ingress, "shop").expect("rules");
+    let own = super::Own { namespace: "shop", excluded: Vec::new() };
+    let rules = observed.rules(&[&watched], super::Direction::Ingress, &own).expect("rules");
     assert_eq!(rules.iter().map(|rule| &*rule.source.selector).collect::<Vec<_>>(), ["app == 'web'"]);
 }
 
