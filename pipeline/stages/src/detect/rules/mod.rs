@@ -29,7 +29,7 @@ pub(super) fn all(settings: &Settings) -> Vec<Box<dyn Rule>> {
         Box::new(asymmetry::denied_at_destination::DeniedAtDestination),
         Box::new(asymmetry::one_sided_report::OneSidedReport::default()),
         Box::new(asymmetry::service_without_endpoints::ServiceWithoutEndpoints::default()),
-        Box::new(zombie::chatter_after_shutdown::ChatterAfterShutdown),
+        Box::new(zombie::chatter_after_shutdown::ChatterAfterShutdown::default()),
         Box::new(zombie::gone::Gone::default()),
         Box::new(zombie::long_lived::LongLived),
         Box::new(zombie::background_chatter::BackgroundChatter::default()),

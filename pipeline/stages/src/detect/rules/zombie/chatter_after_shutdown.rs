@@ -3,12 +3,14 @@
 //! It was scaled to zero, deleted, or its job ended; or its main containers ended and others, which the kubelet would
 //! not stop by itself, run on. What is on its way at the end, the grace of its pods included, is waited for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use catchment_core::knowledge::Kind;
 use catchment_core::{Endpoint, EventTime, FindingKind, FlowRow, Resolution, Subject};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::silence::Silence;
 use crate::cluster::{ClusterState, DEFAULT_GRACE, StopReason};
 use crate::detect::facts::{End, has_packets};
 use crate::detect::rule::{Case, Rule, Story, Told};
@@ -19,7 +21,23 @@ use crate::detect::view::View;
 /// Windows between two looks at all sources: a shutdown that goes on is seen at the next.
 const EVERY: i64 = 2;
 
-pub(crate) struct ChatterAfterShutdown;
+/// Whole windows without a packet that show that it has stopped: what is quiet for a moment has not.
+const STOPPED_AFTER: u32 = 10;
+/// Sources that are remembered, at most.
+const MOST: usize = 20_000;
+
+/// Sources that were told.
+#[derive(Default)]
+pub(crate) struct ChatterAfterShutdown {
+    shown: BTreeMap<Subject, Shown>,
+}
+
+/// A source that was told, by the last name that its collector gave it.
+#[derive(Serialize, Deserialize)]
+struct Shown {
+    name: String,
+    silence: Silence,
+}
 
 /// A source that should be silent.
 #[derive(Clone)]
@@ -45,23 +63,31 @@ impl Rule for ChatterAfterShutdown {
 
     fn close(&mut self, view: &View<'_>, out: &mut Sightings) {
         let kind = FindingKind::ChatterAfterShutdown;
+        for shown in self.shown.values_mut() {
+            shown.silence.pass(view);
+        }
         if view.window.start.0 / view.window.micros().max(1) % EVERY != 0 {
             return;
         }
         let Some(state) = view.state.filter(|_| view.is_known()) else { return out.not_evaluable(kind) };
-        let mut talking = BTreeSet::new();
-        for (shutdown, row) in chatter(view, state) {
+        let Sources { chatter, wanted } = self.sources(view, state);
+        for (shutdown, row) in chatter {
             let case = Case::new(kind, shutdown.subject.clone()).owner(shutdown.owner.as_deref());
             let seen = out.holds(case).flow(row);
             seen.detail("reason", shutdown.ended.reason).detail("shut_down_at", shutdown.ended.at.to_rfc3339());
             seen.detail("still_running", json!(shutdown.ended.still_running));
-            talking.insert(shutdown.subject);
-        }
-        if view.is_whole() {
-            for silent in out.open(kind).iter().filter(|subject| !talking.contains(*subject)) {
-                out.over(kind, silent, Resolution::Fixed);
+            if self.shown.len() < MOST {
+                let name = row.key.key.source.raw_name.as_ref().into();
+                self.shown.insert(shutdown.subject, Shown { name, silence: Silence::broken(view) });
             }
         }
+        self.shown.retain(|subject, shown| {
+            let over = shown.over(subject, wanted.contains(subject), view, state);
+            if let Some(why) = over {
+                out.over(kind, subject, why);
+            }
+            over.is_none()
+        });
     }
 
     fn story(&self, told: &Told<'_>) -> Story {
@@ -107,33 +133,82 @@ impl Rule for ChatterAfterShutdown {
             ..Story::default()
         }
     }
+
+    fn save(&self) -> Option<Vec<u8>> {
+        Some(postcard::to_allocvec(&self.shown.iter().collect::<Vec<_>>()).expect("plain values serialize"))
+    }
+
+    fn restore(&mut self, saved: &[u8]) -> Result<(), String> {
+        let shown: Vec<(Subject, Shown)> = postcard::from_bytes(saved).map_err(|e| e.to_string())?;
+        self.shown = shown.into_iter().collect();
+        Ok(())
+    }
 }
 
-/// Rows with packets of sources that should be silent. Rows of a source stand together, so each is looked up once.
-fn chatter<'a>(view: &View<'a>, state: &ClusterState) -> Vec<(Shutdown, &'a FlowRow)> {
-    let sent = view.flows.iter().filter(|row| has_packets(row) && !row.key.is_overflow());
-    let mut found = Vec::new();
-    let mut newest: Option<(&Endpoint, Option<Shutdown>)> = None;
-    for row in sent {
-        let source = &row.key.key.source;
-        if newest.as_ref().is_none_or(|(known, _)| *known != source) {
-            newest = Some((source, shutdown(row, view, state)));
+/// What sources of a window showed.
+#[derive(Default)]
+struct Sources<'a> {
+    /// Rows with packets of those that should be silent.
+    chatter: Vec<(Shutdown, &'a FlowRow)>,
+    /// Those that were told and may talk again.
+    wanted: BTreeSet<Subject>,
+}
+
+impl ChatterAfterShutdown {
+    /// Rows of a source stand together, so each is looked up once.
+    fn sources<'a>(&self, view: &View<'a>, state: &ClusterState) -> Sources<'a> {
+        let sent = view.flows.iter().filter(|row| has_packets(row) && !row.key.is_overflow());
+        let mut found = Sources::default();
+        let mut newest: Option<(&Endpoint, Option<Shutdown>)> = None;
+        for row in sent {
+            let source = &row.key.key.source;
+            if newest.as_ref().is_none_or(|(known, _)| *known != source) {
+                let shutdown = shutdown(row, view, state);
+                if shutdown.is_none() && !self.shown.is_empty() {
+                    let talking = subject(source_of(row));
+                    found.wanted.extend(self.shown.contains_key(&talking).then_some(talking));
+                }
+                newest = Some((source, shutdown));
+            }
+            if let Some((_, Some(shutdown))) = &newest {
+                found.chatter.push((shutdown.clone(), row));
+            }
         }
-        if let Some((_, Some(shutdown))) = &newest {
-            found.push((shutdown.clone(), row));
+        found
+    }
+}
+
+impl Shown {
+    /// Why it is over, if it is.
+    fn over(&self, of: &Subject, wanted: bool, view: &View<'_>, state: &ClusterState) -> Option<Resolution> {
+        let silent = self.silence.windows();
+        let sees_pods = state.unseen(&[Kind::Pod]).is_empty();
+        let bearers = state.bearers(of.get("namespace").unwrap_or_default(), &self.name);
+        let is_gone = sees_pods && bearers.is_some_and(|bearers| !bearers.is_borne());
+        if silent >= STOPPED_AFTER || wanted && sees_pods && !self.silence.is_broken_in(view) {
+            Some(Resolution::Fixed)
+        } else {
+            (silent > 0 && is_gone).then_some(Resolution::SubjectGone)
         }
     }
-    found
+}
+
+fn source_of(row: &FlowRow) -> End<'_> {
+    End::new(&row.key.key.source, &row.ends().source)
+}
+
+fn subject(source: End<'_>) -> Subject {
+    let subject = Subject::default().with("namespace", source.namespace()).with("workload", Some(source.name()));
+    subject.with("direction", Some("egress"))
 }
 
 fn shutdown(row: &FlowRow, view: &View<'_>, state: &ClusterState) -> Option<Shutdown> {
-    let source = End::new(&row.key.key.source, &row.ends().source);
+    let source = source_of(row);
     let namespace = source.namespace().filter(|_| source.is_workload())?;
     let ended = stopped(source, namespace, state).or_else(|| outlived(source, namespace, state))?;
     let silent_from = ended.at.plus(ended.grace).plus(view.settings.thresholds.gone_grace.micros());
-    let subject = Subject::default().with("namespace", Some(namespace)).with("workload", Some(source.name()));
     let owner = source.who.owner.as_deref().map(str::to_owned);
-    let shutdown = Shutdown { subject: subject.with("direction", Some("egress")), owner, ended };
+    let shutdown = Shutdown { subject: subject(source), owner, ended };
     (silent_from < view.window.start).then_some(shutdown)
 }
 
@@ -169,7 +244,7 @@ fn outlived(source: End<'_>, namespace: &str, state: &ClusterState) -> Option<En
 
 #[cfg(test)]
 mod tests {
-    use catchment_core::{FindingKind, FindingRow, Status};
+    use catchment_core::{FindingKind, FindingRow, Resolution, Status};
     use serde_json::{Value, json};
 
     use crate::detect::Settings;
@@ -229,7 +304,48 @@ mod tests {
         let mut scene = Scene::with_cluster(Settings::default(), [(0, deployment(2)), (1, deployment(0))]);
         first(&mut scene, 8, sends).expect("told");
         let idle = || sends().packets(0, 0).connections(0, 0, 1);
-        assert_eq!(first(&mut scene, 2, idle).expect("over").status, Status::Resolved);
+        assert_eq!(first(&mut scene, 8, idle), None);
+        scene.restart();
+        assert_eq!(first(&mut scene, 4, idle).expect("over").status, Status::Resolved);
+    }
+
+    #[test]
+    fn a_moment_of_silence_ends_nothing() {
+        let mut scene = Scene::with_cluster(Settings::default(), [(0, deployment(2)), (1, deployment(0))]);
+        first(&mut scene, 8, sends).expect("told");
+        let idle = || sends().packets(0, 0).connections(0, 0, 1);
+        for _ in 0..6 {
+            assert_eq!(first(&mut scene, 4, idle), None);
+            let still = first(&mut scene, 2, sends);
+            assert!(still.is_none_or(|row| row.status == Status::Ongoing));
+        }
+    }
+
+    #[test]
+    fn silence_is_counted_in_whole_windows() {
+        let mut scene = Scene::with_cluster(Settings::default(), [(0, deployment(2)), (1, deployment(0))]);
+        first(&mut scene, 8, sends).expect("told");
+        scene.coverage = 0.5;
+        assert_eq!(first(&mut scene, 20, || sends().packets(0, 0)), None);
+    }
+
+    #[test]
+    fn it_is_over_once_its_last_pod_is_gone_and_silent() {
+        let stays = job_pod(false);
+        let cluster = [(0, deployment(2)), (0, stays.clone()), (1, deployment(0))];
+        let mut scene = Scene::with_cluster(Settings::default(), cluster);
+        scene.gone([(9, stays)]);
+        first(&mut scene, 8, sends).expect("told");
+        let over = first(&mut scene, 7, || sends().packets(0, 0)).expect("over");
+        assert_eq!(over.resolution, Some(Resolution::SubjectGone));
+    }
+
+    #[test]
+    fn it_is_over_once_the_workload_is_wanted_again() {
+        let again = [(0, deployment(2)), (0, job_pod(false)), (1, deployment(0)), (9, deployment(1))];
+        let mut scene = Scene::with_cluster(Settings::default(), again);
+        first(&mut scene, 8, sends).expect("told");
+        assert_eq!(first(&mut scene, 7, sends).expect("over").status, Status::Resolved);
     }
 
     #[test]

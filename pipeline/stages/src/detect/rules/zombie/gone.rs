@@ -8,9 +8,10 @@
 use std::collections::BTreeMap;
 
 use catchment_core::knowledge::Kind;
-use catchment_core::{EventTime, FindingKind, Resolution, Severity, Subject};
+use catchment_core::{FindingKind, Resolution, Severity, Subject};
 use catchment_schemas::goldmane::Reporter;
 
+use super::silence::Silence;
 use crate::cluster::GonePod;
 use crate::detect::facts::{End, Facts, Signs, Talk};
 use crate::detect::rule::{Case, Rule, Story, Told};
@@ -19,14 +20,14 @@ use crate::detect::story::count;
 use crate::detect::view::View;
 
 /// Connections that live are reported in every window; without them in so many whole windows they are closed.
-const CLOSED_AFTER: i64 = 2;
+const CLOSED_AFTER: u32 = 2;
 /// Subjects that wait to be closed, at most.
 const MOST: usize = 20_000;
 
-/// When each open finding was last shown.
+/// For how long each open finding was not shown.
 #[derive(Default)]
 pub(crate) struct Gone {
-    shown: BTreeMap<(FindingKind, Subject), EventTime>,
+    shown: BTreeMap<(FindingKind, Subject), Silence>,
 }
 
 impl Rule for Gone {
@@ -66,17 +67,13 @@ impl Rule for Gone {
         seen.detail("reason", if survivor == 0 { "idle-remnant" } else { "survivor-sends" });
         seen.detail("kept", live).detail("survivor_packets", survivor).detail("gone", tombstone(last));
         if self.shown.len() < MOST {
-            self.shown.insert((kind, talk.subject()), talk.view.window.end);
+            self.shown.insert((kind, talk.subject()), Silence::broken(talk.view));
         }
     }
 
     fn close(&mut self, view: &View<'_>, out: &mut Sightings) {
-        if !view.is_whole() {
-            return;
-        }
-        let horizon = view.window.end.plus(-view.window.micros() * CLOSED_AFTER);
-        self.shown.retain(|(kind, subject), shown| {
-            let is_closed = *shown <= horizon;
+        self.shown.retain(|(kind, subject), silence| {
+            let is_closed = silence.pass(view) >= CLOSED_AFTER;
             if is_closed {
                 out.over(*kind, subject, Resolution::Fixed);
             }
@@ -122,7 +119,7 @@ impl Rule for Gone {
     }
 
     fn restore(&mut self, saved: &[u8]) -> Result<(), String> {
-        let shown: Vec<((FindingKind, Subject), EventTime)> = postcard::from_bytes(saved).map_err(|e| e.to_string())?;
+        let shown: Vec<((FindingKind, Subject), Silence)> = postcard::from_bytes(saved).map_err(|e| e.to_string())?;
         self.shown = shown.into_iter().collect();
         Ok(())
     }
@@ -217,6 +214,17 @@ mod tests {
         scene.restart();
         assert_eq!(told_of(&mut scene, vec![new()]), None);
         assert_eq!(told_of(&mut scene, vec![new()]), Some(Status::Resolved));
+    }
+
+    #[test]
+    fn a_window_with_a_hole_does_not_close_it() {
+        let mut scene = rolled_out();
+        assert!((0..8).any(|_| told(scene.window([left(0)])).is_some()));
+        scene.coverage = 0.5;
+        assert_eq!(told(scene.window([])), None);
+        scene.coverage = 1.0;
+        assert_eq!(told(scene.window([])), None);
+        assert_eq!(told(scene.window([])).map(|row| row.status), Some(Status::Resolved));
     }
 
     #[test]
