@@ -133,7 +133,7 @@ impl Observed {
         let (near, far) = if key.is_egress() { (key.source, key.dest) } else { (key.dest, key.source) };
         let (near_labels, far_labels) =
             if key.is_egress() { (key.source_labels, key.dest_labels) } else { (key.dest_labels, key.source_labels) };
-        let now = key.view.met_at;
+        let (now, is_rule) = (key.view.met_at, matches!(scope, Scope::Rule { .. }));
         let watched = self.scopes.entry(scope).or_insert_with(|| Watched {
             first: key.view.window.start,
             last: now,
@@ -143,7 +143,7 @@ impl Observed {
             incomplete: false,
         });
         watched.last = now;
-        if watched.users.len() < MOST_PEERS {
+        if is_rule && watched.users.len() < MOST_PEERS {
             watched.users.insert((near.namespace().unwrap_or_default().to_owned(), near.name().to_owned()));
         }
         let Some(peer) = peer(far, far_labels, key.view.state) else {
