@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use catchment_core::knowledge::Kind;
+use catchment_core::knowledge::workload::{Phase, Pod};
 use catchment_core::{Endpoint, EventTime, FindingKind, FlowRow, Resolution, Subject};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -226,14 +227,15 @@ fn stopped(source: End<'_>, namespace: &str, state: &ClusterState) -> Option<End
     Some(Ended { at: stop.at, grace: workload.grace, reason, still_running: running.collect() })
 }
 
-/// Every pod that bears the name has ended but for containers that serve others.
+/// Every pod that bears the name has ended but for containers that serve others; those that ended as a whole send nothing.
 fn outlived(source: End<'_>, namespace: &str, state: &ClusterState) -> Option<Ended> {
     if !state.unseen(&[Kind::Pod]).is_empty() {
         return None;
     }
     let bearers = state.bearers(namespace, &source.endpoint.raw_name)?;
     let (mut last, mut running) = (None, BTreeSet::new());
-    for pod in bearers.present() {
+    let has_ended = |pod: &Pod| matches!(pod.status.phase, Phase::Succeeded | Phase::Failed);
+    for pod in bearers.present().iter().filter(|pod| !state.pod(namespace, pod).is_some_and(has_ended)) {
         let outlived = state.outlived(namespace, pod)?;
         last = last.max(Some(outlived.ended?));
         running.extend(outlived.still_running.iter().map(ToString::to_string));
@@ -365,6 +367,23 @@ mod tests {
         assert!(opened.evidence.contains("sidecar-outlives-main"), "{}", opened.evidence);
         let mut scene = Scene::with_cluster(Settings::default(), [(0, job_pod(false))]);
         assert_eq!(first(&mut scene, 8, of_job), None);
+    }
+
+    #[test]
+    fn a_failed_try_of_a_job_does_not_hide_the_sidecar_of_the_next() {
+        let mut failed = job_pod(true);
+        failed["metadata"]["name"] = "report-w".into();
+        failed["metadata"]["uid"] = "w".into();
+        failed["status"]["phase"] = "Failed".into();
+        for container in failed["status"]["containerStatuses"].as_array_mut().expect("containers") {
+            container["state"] =
+                json!({"terminated": {"exitCode": 1, "reason": "Error", "finishedAt": "2026-01-01T00:00:30Z"}});
+        }
+        let tries = [(0, failed.clone()), (0, job_pod(false)), (1, job_pod(true))];
+        let opened = first(&mut Scene::with_cluster(Settings::default(), tries), 8, of_job).expect("told");
+        assert!(opened.explanation.contains("istio-proxy run on"), "{}", opened.explanation);
+        let running = [(0, failed), (0, job_pod(false))];
+        assert_eq!(first(&mut Scene::with_cluster(Settings::default(), running), 8, of_job), None);
     }
 
     #[test]
