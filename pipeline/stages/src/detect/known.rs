@@ -79,6 +79,13 @@ pub(crate) fn policy_name(id: &PolicyId) -> String {
     if id.namespace.is_empty() { id.name.clone() } else { format!("{}/{}", id.namespace, id.name) }
 }
 
+/// A policy as rules remember it: those of other kinds may bear its name.
+pub(crate) type Named = (PolicyKind, String);
+
+pub(crate) fn named(id: &PolicyId) -> Named {
+    (id.kind, policy_name(id))
+}
+
 /// All policies of the cluster that a subject's name may mean.
 pub(crate) fn policies_named<'a>(state: &'a ClusterState, name: &str) -> impl Iterator<Item = &'a Compiled> {
     let (namespace, name) = name.split_once('/').unwrap_or(("", name));

@@ -14,7 +14,7 @@ use super::remedy::Observed;
 use crate::enrich::Timeline;
 
 /// Another version is another shape.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 #[derive(Serialize, Deserialize)]
 struct Saved {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::facts::{End, Facts};
-use super::known::{endpoint, policies_named};
+use super::known::{Named, endpoint, named, policies_named, policy_id};
 use super::ranges::{CREDENTIALS, METADATA};
 use super::view::View;
 use crate::cluster::ClusterState;
@@ -62,7 +62,7 @@ enum Scope {
     /// What a workload receives, or sends.
     Workload { namespace: String, workload: String, sends: bool },
     /// What a rule lets through.
-    Rule { policy: String, rule: String },
+    Rule { policy: Named, rule: String },
 }
 
 /// Who stands at the other end.
@@ -121,8 +121,10 @@ impl Observed {
             let (namespace, workload) = (namespace.to_owned(), governed.name().to_owned());
             self.note(Scope::Workload { namespace, workload, sends: key.is_egress() }, key);
         }
-        if let Some((policy, rule)) = broad.and_then(|subject| subject.get("policy").zip(subject.get("rule"))) {
-            self.note(Scope::Rule { policy: policy.to_owned(), rule: rule.to_owned() }, key);
+        if let Some(rule) = broad.and_then(|subject| subject.get("rule"))
+            && let Some(policy) = key.key.key.trace.enforced.last().and_then(|hit| policy_id(&hit.policy))
+        {
+            self.note(Scope::Rule { policy: named(&policy), rule: rule.to_owned() }, key);
         }
     }
 
@@ -221,15 +223,15 @@ impl Observed {
     /// The policy of a rule that is too wide with rules for what was observed in its place.
     fn narrowed(&self, subject: &Subject, view: &View<'_>) -> Option<Value> {
         let (state, policy, rule) = (view.policed()?, subject.get("policy")?, subject.get("rule")?);
-        let watched = self.scopes.get(&Scope::Rule { policy: policy.to_owned(), rule: rule.to_owned() })?;
+        let used =
+            |policy: &Compiled| self.scopes.get(&Scope::Rule { policy: named(&policy.id), rule: rule.to_owned() });
+        let (id, watched) = policies_named(state, policy).find_map(|policy| Some((&policy.id, used(policy)?)))?;
         let direction = if rule.starts_with("egress") { Direction::Egress } else { Direction::Ingress };
         // What a scan reached through the rule cannot be told from what others did.
         if direction == Direction::Egress && !watched.users.is_disjoint(&self.scanners) {
             return None;
         }
         let place: usize = rule.split(['[', ']']).nth(1)?.parse().ok()?;
-        let compiled = policies_named(state, policy).find(|policy| policy.staged.is_none())?;
-        let id = &compiled.id;
         let rules = self.rules(&[watched], direction, &Own::new(&id.namespace, direction, view))?;
         let metadata = |meta: &Meta| Meta {
             name: meta.name.clone(),

@@ -1,5 +1,6 @@
 use catchment_core::knowledge::Object;
 use catchment_core::{FindingKind, FindingRow};
+use catchment_schemas::goldmane::PolicyKind;
 use serde_json::{Value, json};
 
 use crate::detect::Settings;
@@ -97,6 +98,28 @@ fn a_rule_that_is_too_wide_is_replaced_by_what_used_it_and_the_others_stay() {
     let rules = &policy["spec"]["ingress"];
     assert_eq!((&rules[0]["action"], &rules[1]["source"]["selector"]), (&json!("Deny"), &json!("app == 'api'")));
     assert_eq!(rules[1]["destination"]["ports"], json!([8080]));
+}
+
+#[test]
+fn a_wide_rule_of_kubernetes_is_not_mended_in_a_policy_of_calico_with_its_name() {
+    let calico = json!({"tier": "default", "selector": "app == 'web'", "types": ["Ingress"],
+        "ingress": [{"action": "Allow", "source": {"selector": "app == 'old'"}}]});
+    let kubernetes = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"namespace": "shop", "name": "open"},
+        "spec": {"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"], "ingress": [{}]}});
+    let cluster = [pod("shop/web", json!({"app": "web"})), policy("shop/open", calico), kubernetes.clone()];
+    let mut used = rule("shop/open", "default", 0);
+    used.policy.kind = PolicyKind::NetworkPolicy as i32;
+    let rows = Scene::with_cluster(Settings::default(), cluster.map(|object| (-60, object)))
+        .window([to_web("shop/api").trace([used])]);
+    assert_eq!(offered(&rows, FindingKind::BroadAllow), None);
+
+    let wide =
+        json!({"tier": "default", "selector": "app == 'web'", "types": ["Ingress"], "ingress": [{"action": "Allow"}]});
+    let cluster = [pod("shop/web", json!({"app": "web"})), policy("shop/open", wide), kubernetes];
+    let rows = Scene::with_cluster(Settings::default(), cluster.map(|object| (-60, object)))
+        .window([to_web("shop/api").trace([rule("shop/open", "default", 0)])]);
+    assert!(offered(&rows, FindingKind::BroadAllow).is_some());
 }
 
 #[test]

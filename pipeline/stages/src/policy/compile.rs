@@ -8,7 +8,7 @@ use catchment_core::knowledge::policy::{
     StagedAction, StagedGlobalNetworkPolicy, StagedKubernetesNetworkPolicy, StagedNetworkPolicy,
 };
 use catchment_core::knowledge::{Key, Kind, Meta};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::endpoint::{NAMESPACE, OF_NAMESPACE, OF_SERVICE_ACCOUNT, SERVICE_ACCOUNT};
 use super::kubernetes::{self, Origin};
@@ -16,7 +16,7 @@ use super::rule::CompiledRule;
 use crate::selector::Selector;
 
 /// Kind of a policy, by the names flow logs use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names of the kinds themselves")]
 pub enum PolicyKind {
     CalicoNetworkPolicy,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::ClusterState;
 use crate::detect::facts::Facts;
-use crate::detect::known::{policies_named, policy_name};
+use crate::detect::known::{Named, named, policies_named, policy_id, policy_name};
 use crate::detect::pace::Pace;
 use crate::detect::rule::{Case, Rule, Story, Told};
 use crate::detect::sightings::Sightings;
@@ -30,7 +30,7 @@ const MOST: usize = 4096;
 pub(crate) struct StagedForgotten {
     pace: Pace,
     /// When a staged policy first had a part in a trace.
-    met: BTreeMap<String, EventTime>,
+    met: BTreeMap<Named, EventTime>,
 }
 
 impl Rule for StagedForgotten {
@@ -43,9 +43,9 @@ impl Rule for StagedForgotten {
         for hit in &key.key.key.trace.pending {
             let policies = [Some(&hit.policy), hit.trigger.as_ref()].into_iter().flatten();
             for policy in policies.filter(|policy| policy.is_staged()) {
-                let Some(name) = policy.display() else { continue };
+                let Some(policy) = policy_id(policy) else { continue };
                 if self.met.len() < MOST {
-                    self.met.entry(name).or_insert(now);
+                    self.met.entry(named(&policy)).or_insert(now);
                 }
             }
         }
@@ -62,12 +62,18 @@ impl Rule for StagedForgotten {
                 out.over(KIND, &subject, why);
             }
         }
-        self.met.retain(|name, _| policies_named(state, name).any(|policy| policy.staged.is_some()));
+        self.met.retain(|(kind, name), _| policies_named(state, name).any(|policy| policy.id.kind == *kind));
         let forgotten = state.policy().policies().policies().filter(|policy| is_forgotten(state, policy, view));
-        let mut names: Vec<_> = forgotten.map(|policy| policy_name(&policy.id)).collect();
-        names.sort_unstable();
-        for name in names {
-            self.judge(state, &name, view, out);
+        let mut by_name: BTreeMap<_, &Compiled> = BTreeMap::new();
+        for policy in forgotten {
+            let told = by_name.entry(policy_name(&policy.id)).or_insert(policy);
+            // Of several with a name the one that met no traffic, or met it first, is told.
+            if self.first_met(policy) < self.first_met(told) {
+                *told = policy;
+            }
+        }
+        for (name, policy) in by_name {
+            self.judge(state, (&name, policy), view, out);
         }
     }
 
@@ -123,11 +129,14 @@ impl Rule for StagedForgotten {
 }
 
 impl StagedForgotten {
-    fn judge(&self, state: &ClusterState, name: &str, view: &View<'_>, out: &mut Sightings) {
+    fn first_met(&self, policy: &Compiled) -> Option<EventTime> {
+        self.met.get(&named(&policy.id)).copied()
+    }
+
+    fn judge(&self, state: &ClusterState, (name, policy): (&str, &Compiled), view: &View<'_>, out: &mut Sightings) {
         let subject = Subject::default().with("policy", Some(name));
-        let Some(reason) = self.reason(name, &subject, view, out) else { return out.not_evaluable(KIND) };
-        let staged = policies_named(state, name).find(|policy| policy.staged.is_some());
-        let facts = staged.and_then(|policy| state.policy_facts(&policy.id));
+        let Some(reason) = self.reason(policy, &subject, view, out) else { return out.not_evaluable(KIND) };
+        let facts = state.policy_facts(&policy.id);
         let sighting = out.holds(Case::new(KIND, subject)).detail("reason", reason);
         if let Some(facts) = facts {
             sighting.detail("staged_since", facts.spec_since.to_rfc3339());
@@ -136,14 +145,14 @@ impl StagedForgotten {
     }
 
     /// What it waits for; `None` where that is not known yet.
-    fn reason(&self, name: &str, subject: &Subject, view: &View<'_>, out: &Sightings) -> Option<&'static str> {
+    fn reason(&self, policy: &Compiled, subject: &Subject, view: &View<'_>, out: &Sightings) -> Option<&'static str> {
         let changes = [FindingKind::StagedWouldDeny, FindingKind::StagedWouldAllow];
         if changes.iter().any(|kind| out.is_shown(*kind, subject)) {
             return Some("still-changing-traffic");
         }
         let now = view.window.end;
         let told = changes.iter().all(|kind| view.settings.looks_for(*kind));
-        match self.met.get(name) {
+        match self.first_met(policy) {
             Some(first) if told && first.plus(DAY.micros()) <= now => Some("ready"),
             Some(_) if told => Some("changes-nothing-so-far"),
             None if view.is_whole() && self.pace.has_watched(DAY, now) => Some("never-met"),
@@ -244,6 +253,16 @@ mod tests {
         assert_eq!(told(&scene.window([other.clone()])), []);
         scene.restart();
         assert_eq!(a_day(&mut scene, &other), [(Status::Opened, "never-met".to_owned())]);
+    }
+
+    #[test]
+    fn traffic_of_one_policy_does_not_hide_that_another_of_its_name_met_none() {
+        let kubernetes = json!({"apiVersion": "projectcalico.org/v3", "kind": "StagedKubernetesNetworkPolicy",
+            "metadata": {"namespace": "shop", "name": "db", "creationTimestamp": "2025-12-01T00:00:00Z"},
+            "spec": {"podSelector": {"matchLabels": {"app": "other"}}, "policyTypes": ["Ingress"], "ingress": [{}]}});
+        let young = edited(left_behind(), "kubectl-edit", "2025-12-31T00:00:00Z");
+        let mut scene = scene([(-60, young), (-60, kubernetes)]);
+        assert_eq!(a_day(&mut scene, &met()), [(Status::Opened, "never-met".to_owned())]);
     }
 
     #[test]

@@ -7,13 +7,13 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use catchment_core::{EventTime, FindingKind, PolicyRef, Resolution, Subject};
+use catchment_core::{EventTime, FindingKind, Resolution, Subject};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::cluster::ClusterState;
 use crate::detect::facts::Facts;
-use crate::detect::known::{policies_named, policy_name};
+use crate::detect::known::{Named, named, policies_named, policy_id, policy_name};
 use crate::detect::pace::Pace;
 use crate::detect::rule::{Case, Rule, Story, Told};
 use crate::detect::sightings::Sightings;
@@ -28,7 +28,7 @@ const MOST: usize = 50_000;
 pub(crate) struct Unused {
     pace: Pace,
     /// When a policy last had a part in a trace.
-    hits: BTreeMap<String, EventTime>,
+    hits: BTreeMap<Named, EventTime>,
     /// When a name last had traffic in a direction, by a hash of both.
     active: BTreeMap<u128, EventTime>,
     /// Traces of this window that were gone through, by their addresses: many keys share one.
@@ -46,8 +46,8 @@ impl Rule for Unused {
         let trace = &key.key.key.trace;
         if self.gone_through.insert(Arc::as_ptr(trace) as usize) {
             let policies = trace.enforced.iter().flat_map(|hit| [Some(&hit.policy), hit.trigger.as_ref()]).flatten();
-            for name in policies.filter_map(PolicyRef::display) {
-                note(&mut self.hits, name, now);
+            for policy in policies.filter_map(policy_id) {
+                note(&mut self.hits, named(&policy), now);
             }
         }
         let governed = key.governed();
@@ -118,10 +118,7 @@ impl Unused {
     fn is_unused(&self, state: &ClusterState, policy: &Compiled, horizon: EventTime) -> bool {
         let facts = state.policy_facts(&policy.id);
         let settled = facts.is_some_and(|facts| facts.operator.is_none() && facts.spec_since <= horizon);
-        settled
-            && shows_when_used(policy)
-            && !self.hits.contains_key(&policy_name(&policy.id))
-            && self.had_traffic(state, policy)
+        settled && shows_when_used(policy) && !self.is_hit(policy) && self.had_traffic(state, policy)
     }
 
     /// Whether anything that a policy selects had traffic in a direction in which it lets something through.
@@ -141,7 +138,12 @@ impl Unused {
         if policies_named(state, name).all(|policy| policy.staged.is_some()) {
             return Some(Resolution::SubjectGone);
         }
-        self.hits.contains_key(name).then_some(Resolution::Fixed)
+        let mut showing = policies_named(state, name).filter(|policy| shows_when_used(policy)).peekable();
+        (showing.peek().is_some() && showing.all(|policy| self.is_hit(policy))).then_some(Resolution::Fixed)
+    }
+
+    fn is_hit(&self, policy: &Compiled) -> bool {
+        self.hits.contains_key(&named(&policy.id))
     }
 }
 
@@ -298,6 +300,19 @@ mod tests {
             scene.late(by_rule(), 1);
             assert_eq!(hours(&mut scene, &by_another(), 1), []);
         }
+    }
+
+    #[test]
+    fn a_hit_of_one_policy_is_no_use_of_another_kind_with_its_name() {
+        let kubernetes = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+            "metadata": {"namespace": "shop", "name": "db", "creationTimestamp": "2025-12-01T00:00:00Z"},
+            "spec": {"podSelector": {"matchLabels": {"app": "db"}}, "policyTypes": ["Ingress"],
+                "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "old"}}}]}]}});
+        let by_calico = flow("shop/web", "shop/db:5432").dst().trace([rule("shop/db", "default", 0)]);
+        let (settings, _) = scene(policy("shop/db", spec("Allow")));
+        let changes = cluster(policy("shop/db", spec("Allow"))).into_iter().chain([(-600, kubernetes)]);
+        let mut scene = Scene::with_cluster(settings, changes);
+        assert_eq!(hours(&mut scene, &by_calico, 4), opened());
     }
 
     #[test]
