@@ -227,8 +227,10 @@ impl Observed {
             |policy: &Compiled| self.scopes.get(&Scope::Rule { policy: named(&policy.id), rule: rule.to_owned() });
         let (id, watched) = policies_named(state, policy).find_map(|policy| Some((&policy.id, used(policy)?)))?;
         let direction = if rule.starts_with("egress") { Direction::Egress } else { Direction::Ingress };
-        // What a scan reached through the rule cannot be told from what others did.
-        if direction == Direction::Egress && !watched.users.is_disjoint(&self.scanners) {
+        // What a scan reached through the rule cannot be told from what others did; nor can it be told that none did, where
+        // not all are remembered.
+        let may_scan = watched.users.len() >= MOST_PEERS || !watched.users.is_disjoint(&self.scanners);
+        if direction == Direction::Egress && may_scan {
             return None;
         }
         let place: usize = rule.split(['[', ']']).nth(1)?.parse().ok()?;
