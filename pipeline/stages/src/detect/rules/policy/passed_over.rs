@@ -357,14 +357,17 @@ pub(super) fn story(told: &Told<'_>) -> Story {
     Story {
         title: format!("{policy} was edited and should decide new connections {pair}, and another does"),
         explanation: format!(
-            "{}. By the policies of the cluster {} since then decides {direction} of {workload} for {pair}. Connections that              began more than a window later are decided by: {}. {of_labels}Likely causes, the likeliest first: {}.",
+            "{}. By the policies of the cluster {} since then decides {direction} of {workload} for {pair}. Connections that \
+                 began more than a window later are decided by: {}. {of_labels}Likely causes, the likeliest first: {}.",
             detail("edit"),
             detail("should_decide"),
             detail("decides"),
             causes(&labels, is_known, &nodes),
         ),
         remediation: format!(
-            "Look whether calico-node on {nodes} is ready and what it logs (`kubectl get pods -A -o wide -l              k8s-app=calico-node`), and compare the labels of {workload} with the selectors of {policy}. Until the edit takes              effect, do not count on it. `{}` shows what the policies of the cluster say.",
+            "Look whether calico-node on {nodes} is ready and what it logs (`kubectl get pods -A -o wide -l \
+                 k8s-app=calico-node`), and compare the labels of {workload} with the selectors of {policy}. Until the edit takes \
+                 effect, do not count on it. `{}` shows what the policies of the cluster say.",
             told.why(),
         ),
         verify: format!("catchment findings list --kind {KIND}"),
