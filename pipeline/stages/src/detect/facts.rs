@@ -28,6 +28,12 @@ impl<'a> End<'a> {
         Self { endpoint, who: &identity.who }
     }
 
+    /// The source and the destination of a row.
+    pub(crate) fn both(row: &'a FlowRow) -> [Self; 2] {
+        let (key, ends) = (&row.key.key, row.ends());
+        [Self::new(&key.source, &ends.source), Self::new(&key.dest, &ends.dest)]
+    }
+
     pub(crate) fn namespace(self) -> Option<&'a str> {
         self.endpoint.namespace.as_deref()
     }
@@ -110,11 +116,11 @@ pub(crate) struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     pub(crate) fn new(row: &'a FlowRow, view: &'a View<'a>) -> Self {
-        let ends = row.ends();
+        let [source, dest] = End::both(row);
         Self {
             key: &row.key,
-            source: End::new(&row.key.key.source, &ends.source),
-            dest: End::new(&row.key.key.dest, &ends.dest),
+            source,
+            dest,
             source_labels: &row.source_labels,
             dest_labels: &row.dest_labels,
             services: row.services(),
@@ -382,12 +388,13 @@ pub(crate) fn has_packets(row: &FlowRow) -> bool {
 }
 
 /// Whether the row shows a packet from its destination.
-pub(super) fn has_reply(row: &FlowRow) -> bool {
+pub(crate) fn has_reply(row: &FlowRow) -> bool {
     let replies = if reports_dest(row) { row.counters.packets_out } else { row.counters.packets_in };
     replies > 0
 }
 
-fn reports_dest(row: &FlowRow) -> bool {
+/// Whether the destination's node reports the row.
+pub(crate) fn reports_dest(row: &FlowRow) -> bool {
     row.key.key.reporter == Reporter::Dst as i32
 }
 
@@ -486,7 +493,7 @@ impl<'a> Talk<'a> {
 
     /// Rows of what got through: what the destination's side allowed; where it is silent, what the source's side did.
     pub(crate) fn passed(&self) -> impl Iterator<Item = &'a FlowRow> {
-        let of_dest = |row: &FlowRow| row.key.key.reporter == Reporter::Dst as i32 && has_packets(row);
+        let of_dest = |row: &FlowRow| reports_dest(row) && has_packets(row);
         let reporter = if self.flows.iter().any(of_dest) { Reporter::Dst } else { Reporter::Src };
         self.rows(reporter, Action::Allow).filter(|row| has_packets(row))
     }

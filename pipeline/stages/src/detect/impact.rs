@@ -65,8 +65,7 @@ impl<'a> Traffic<'a> {
             return Self::default();
         }
         for row in flows {
-            let (key, ends) = (&row.key.key, row.ends());
-            let (source, dest) = (End::new(&key.source, &ends.source), End::new(&key.dest, &ends.dest));
+            let [source, dest] = End::both(row);
             if let Some(seen) = seen.get_mut(&(source.namespace(), source.name())) {
                 seen.meet(source);
             }

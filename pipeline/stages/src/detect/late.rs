@@ -20,9 +20,8 @@ impl Detector {
     pub(super) fn amend(&mut self, late: &[LateRow], now: EventTime) {
         let mut amended = BTreeSet::new();
         for row in late.iter().filter(|row| has_packets(&row.flow) && !row.flow.key.is_overflow()) {
-            let (key, ends) = (&row.flow.key, row.flow.ends());
-            let (source, dest) = (End::new(&key.key.source, &ends.source), End::new(&key.key.dest, &ends.dest));
-            let [pair, peer] = names_of(source, dest, key);
+            let [source, dest] = End::both(&row.flow);
+            let [pair, peer] = names_of(source, dest, &row.flow.key);
             if let Some(known) = self.pairs.find(pair) {
                 let width = row.window.micros();
                 let lateness = (now.0 - row.window.start.0).clamp(width, AT_MOST * width);

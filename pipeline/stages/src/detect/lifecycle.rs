@@ -429,29 +429,18 @@ fn hold_parent(sightings: &mut Sightings, parent: u32, seen: &Sighting) {
     now.holds = true;
     now.severity = now.severity.max(seen.severity);
     now.confidence = now.confidence.max(seen.confidence);
-    let (tally, child) = (&mut now.tally, &seen.tally);
-    tally.rows += child.rows;
-    tally.started += child.started;
-    tally.live += child.live;
-    tally.packets += child.packets;
-    tally.bytes += child.bytes;
-    if tally.sample.is_empty() {
-        tally.sample.clone_from(&child.sample);
+    now.tally.add_counts(&seen.tally);
+    if now.tally.sample.is_empty() {
+        now.tally.sample.clone_from(&seen.tally.sample);
     }
 }
 
 /// Whether nobody but the platform is concerned: an operator owns the policy, or all namespaces are of the platform. Those
 /// who ask its name servers without an answer are not.
 fn is_of_platform(subject: &Subject, view: &View<'_>) -> bool {
-    let members = ["namespace", "dest_namespace", "source_namespace"];
-    let mut namespaces = members.into_iter().filter_map(|member| subject.get(member)).peekable();
-    let policy = subject.get("policy");
-    let is_capped = |namespace: &str| view.settings.is_capped(namespace);
-    let all_capped = match namespaces.peek() {
-        Some(_) => namespaces.all(is_capped),
-        None => policy.and_then(|policy| policy.split_once('/')).is_some_and(|(namespace, _)| is_capped(namespace)),
-    };
-    all_capped || is_operated(policy, view)
+    let mut namespaces = namespaces(subject).peekable();
+    let all_capped = namespaces.peek().is_some() && namespaces.all(|namespace| view.settings.is_capped(namespace));
+    all_capped || is_operated(subject.get("policy"), view)
 }
 
 fn is_operated(policy: Option<&str>, view: &View<'_>) -> bool {
@@ -462,11 +451,16 @@ fn is_operated(policy: Option<&str>, view: &View<'_>) -> bool {
 
 /// The namespace a finding belongs to: of the subject itself, or of the end that is reached.
 pub(super) fn namespace_of(subject: &Subject) -> Option<&str> {
+    namespaces(subject).next()
+}
+
+/// All namespaces that a subject names; without one of its own that of its policy.
+fn namespaces(subject: &Subject) -> impl Iterator<Item = &str> {
     let members = ["namespace", "dest_namespace", "source_namespace"];
-    members
-        .into_iter()
-        .find_map(|member| subject.get(member))
-        .or_else(|| Some(subject.get("policy")?.split_once('/')?.0))
+    let mut named = members.into_iter().filter_map(|member| subject.get(member)).peekable();
+    let of_policy = || Some(subject.get("policy")?.split_once('/')?.0);
+    let of_policy = if named.peek().is_none() { of_policy() } else { None };
+    named.chain(of_policy)
 }
 
 fn mute(row: &FindingRow, view: &View<'_>) -> Option<Mute> {

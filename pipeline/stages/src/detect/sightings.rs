@@ -6,9 +6,9 @@ use std::sync::Arc;
 use catchment_core::{
     Confidence, Counters, EventTime, FindingId, FindingKind, FlowRow, KeyRecord, Resolution, Severity, Subject,
 };
-use catchment_schemas::goldmane::Reporter;
 use serde_json::{Map, Value};
 
+use super::facts::reports_dest;
 use super::lifecycle::Finding;
 use super::rule::Case;
 
@@ -21,9 +21,15 @@ pub(super) struct Sides(pub(super) [[u64; 2]; 2]);
 
 impl Sides {
     pub(super) fn add(&mut self, row: &FlowRow) {
-        let [bytes, started] = &mut self.0[usize::from(row.key.key.reporter == Reporter::Dst as i32)];
+        let [bytes, started] = &mut self.0[usize::from(reports_dest(row))];
         *bytes = bytes.saturating_add(row.counters.bytes());
         *started = started.saturating_add(row.counters.started);
+    }
+
+    fn add_all(&mut self, other: Self) {
+        for (sum, number) in self.0.as_flattened_mut().iter_mut().zip(other.0.as_flattened()) {
+            *sum = sum.saturating_add(*number);
+        }
     }
 }
 
@@ -60,13 +66,27 @@ impl Tally {
         }
     }
 
+    /// Adds what another counted, its sides and its sample left out.
+    pub(super) fn add_counts(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.started = self.started.saturating_add(other.started);
+        self.live = self.live.saturating_add(other.live);
+        self.packets = self.packets.saturating_add(other.packets);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+
     /// Adds the larger numbers of two reporters of one thing, and what both showed.
     fn add_larger(&mut self, one: Self, other: Self) {
-        self.rows += one.rows + other.rows;
-        self.started = self.started.saturating_add(one.started.max(other.started));
-        self.live = self.live.saturating_add(one.live.max(other.live));
-        self.packets = self.packets.saturating_add(one.packets.max(other.packets));
-        self.bytes = self.bytes.saturating_add(one.bytes.max(other.bytes));
+        self.add_counts(&Self {
+            rows: one.rows + other.rows,
+            started: one.started.max(other.started),
+            live: one.live.max(other.live),
+            packets: one.packets.max(other.packets),
+            bytes: one.bytes.max(other.bytes),
+            ..Self::default()
+        });
+        self.sides.add_all(one.sides);
+        self.sides.add_all(other.sides);
         let room = SAMPLE.saturating_sub(self.sample.len());
         self.sample.extend(one.sample.into_iter().chain(other.sample).take(room));
     }
@@ -111,8 +131,7 @@ impl Sighting {
     pub(crate) fn flows<'a>(&mut self, rows: impl IntoIterator<Item = &'a FlowRow>) -> &mut Self {
         let mut sides = [Tally::default(), Tally::default()];
         for row in rows {
-            self.tally.sides.add(row);
-            sides[usize::from(row.key.key.reporter == Reporter::Dst as i32)].add(row);
+            sides[usize::from(reports_dest(row))].add(row);
         }
         let [source, dest] = sides;
         self.tally.add_larger(source, dest);

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use catchment_core::{FindingKind, FlowRow, Resolution, Subject};
 use catchment_schemas::goldmane::Reporter;
 
-use crate::detect::facts::{Facts, Signs, Talk, has_packets};
+use crate::detect::facts::{End, Facts, Signs, Talk, has_packets, reports_dest};
 use crate::detect::rule::{Case, Rule, Story, Told};
 use crate::detect::sightings::{Sightings, Tally};
 use crate::detect::story::count;
@@ -170,11 +170,10 @@ fn reporting_nodes(flows: &[FlowRow]) -> HashMap<&str, [Option<Name<'_>>; 2]> {
 
 /// The node that must have reported the row, and the endpoint there.
 fn reported_by(row: &FlowRow) -> Option<(&str, Name<'_>)> {
-    let (key, ends) = (&row.key.key, row.ends());
-    let is_dest = key.reporter == Reporter::Dst as i32;
-    let (endpoint, identity) = if is_dest { (&key.dest, &ends.dest) } else { (&key.source, &ends.source) };
-    match identity.who.nodes.as_deref()? {
-        [node] => Some((node, (endpoint.namespace.as_deref().unwrap_or_default(), &*endpoint.raw_name))),
+    let [source, dest] = End::both(row);
+    let end = if reports_dest(row) { dest } else { source };
+    match end.who.nodes.as_deref()? {
+        [node] => Some((node, (end.namespace().unwrap_or_default(), &*end.endpoint.raw_name))),
         _ => None,
     }
 }

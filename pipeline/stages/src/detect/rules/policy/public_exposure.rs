@@ -7,7 +7,7 @@ use catchment_core::{Confidence, FindingKind, FlowRow, Resolution, Severity, Sub
 use catchment_schemas::goldmane::{Action, Reporter};
 
 use crate::cluster::{ClusterState, Exposure};
-use crate::detect::facts::{Facts, Talk, has_packets};
+use crate::detect::facts::{Facts, Talk, has_packets, reports_dest};
 use crate::detect::known::policy;
 use crate::detect::parts::{PartKey, Parts, is_plain, listed, named};
 use crate::detect::rule::{Case, Rule, Story, Told};
@@ -52,7 +52,7 @@ impl Rule for PublicExposure {
             }
             still.push((KIND, subject));
         }
-        let of_dest = || talk.flows.iter().filter(|row| row.key.key.reporter == Reporter::Dst as i32);
+        let of_dest = || talk.flows.iter().filter(|row| reports_dest(row));
         if of_dest().any(is_plain) {
             for (kind, subject) in self.pairs.refute(PartKey::of(talk, Reporter::Dst), &still) {
                 out.over(kind, &subject, Resolution::Fixed);

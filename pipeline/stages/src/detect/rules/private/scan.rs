@@ -7,13 +7,13 @@
 use std::collections::BTreeMap;
 
 use catchment_core::{Conversation, EventTime, FindingKind, FlowRow, Period, Subject};
-use catchment_schemas::goldmane::{Action, Reporter};
+use catchment_schemas::goldmane::Action;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::detect::SURVEY_EVERY;
-use crate::detect::facts::{End, Facts, Signs, Talk, has_packets, selectable};
+use crate::detect::facts::{self, End, Facts, Signs, Talk, has_packets, selectable};
 use crate::detect::rule::{Case, Rule, Story, Told};
 use crate::detect::sightings::Sightings;
 use crate::detect::story::count;
@@ -204,7 +204,7 @@ impl Scan {
             .with("namespace", Some(&of_source.namespace))
             .with("workload", Some(&of_source.workload));
         let sighting = out.holds(Case::new(KIND, subject).owner(of_source.owner.as_deref()));
-        let failures = view.flows.iter().filter(|row| is_failure(row) && hash(source_of(row)) == source);
+        let failures = view.flows.iter().filter(|row| is_failure(row) && hash(End::both(row)[0]) == source);
         let failures: Vec<_> = failures.collect();
         for talk in failures.chunk_by(|a, b| a.key.same_conversation(&b.key)) {
             sighting.flows(talk.iter().copied());
@@ -245,15 +245,9 @@ fn examples(source: u64, view: &View<'_>) -> Value {
     named.take(EXAMPLES).collect()
 }
 
-fn source_of(row: &FlowRow) -> End<'_> {
-    End::new(&row.key.key.source, &row.ends().source)
-}
-
 /// Whether the row was denied or shows no reply.
 fn is_failure(row: &FlowRow) -> bool {
-    let (key, counters) = (&row.key.key, &row.counters);
-    let replies = if key.reporter == Reporter::Dst as i32 { counters.packets_out } else { counters.packets_in };
-    has_packets(row) && (key.action == Action::Deny as i32 || replies == 0)
+    has_packets(row) && (row.key.key.action == Action::Deny as i32 || !facts::has_reply(row))
 }
 
 fn ends(talk: &Conversation) -> [End<'_>; 2] {

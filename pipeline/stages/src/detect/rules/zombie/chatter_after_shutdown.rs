@@ -166,7 +166,7 @@ impl ChatterAfterShutdown {
             if newest.as_ref().is_none_or(|(known, _)| *known != source) {
                 let shutdown = shutdown(row, view, state);
                 if shutdown.is_none() && !self.shown.is_empty() {
-                    let talking = subject(source_of(row));
+                    let talking = subject(End::both(row)[0]);
                     found.wanted.extend(self.shown.contains_key(&talking).then_some(talking));
                 }
                 newest = Some((source, shutdown));
@@ -194,17 +194,13 @@ impl Shown {
     }
 }
 
-fn source_of(row: &FlowRow) -> End<'_> {
-    End::new(&row.key.key.source, &row.ends().source)
-}
-
 fn subject(source: End<'_>) -> Subject {
     let subject = Subject::default().with("namespace", source.namespace()).with("workload", Some(source.name()));
     subject.with("direction", Some("egress"))
 }
 
 fn shutdown(row: &FlowRow, view: &View<'_>, state: &ClusterState) -> Option<Shutdown> {
-    let source = source_of(row);
+    let [source, _] = End::both(row);
     let namespace = source.namespace().filter(|_| source.is_workload())?;
     let ended = stopped(source, namespace, state).or_else(|| outlived(source, namespace, state))?;
     let silent_from = ended.at.plus(ended.grace).plus(view.settings.thresholds.gone_grace.micros());
