@@ -14,6 +14,7 @@
 //! and were there the window before, so what a rule says of a key is kept with the key, and a conversation wakes only
 //! rules that its signs concern.
 
+mod bounded;
 mod config;
 pub mod coverage;
 mod facts;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::cluster::ClusterState;
+use crate::detect::bounded::put;
 use crate::detect::facts::Facts;
 use crate::detect::known::{Named, named, policies_named, policy_id, policy_name};
 use crate::detect::pace::Pace;
@@ -47,12 +48,12 @@ impl Rule for Unused {
         if self.gone_through.insert(Arc::as_ptr(trace) as usize) {
             let policies = trace.enforced.iter().flat_map(|hit| [Some(&hit.policy), hit.trigger.as_ref()]).flatten();
             for policy in policies.filter_map(policy_id) {
-                note(&mut self.hits, named(&policy), now);
+                put(&mut self.hits, named(&policy), now, MOST);
             }
         }
         let governed = key.governed();
         if let Some(namespace) = governed.namespace().filter(|_| governed.is_workload()) {
-            note(&mut self.active, active(namespace, &governed.endpoint.raw_name, key.is_egress()), now);
+            put(&mut self.active, active(namespace, &governed.endpoint.raw_name, key.is_egress()), now, MOST);
         }
     }
 
@@ -157,14 +158,6 @@ fn shows_when_used(policy: &Compiled) -> bool {
 /// A name as collectors give it, and whether it sends.
 fn active(namespace: &str, name: &str, sends: bool) -> u128 {
     xxh3_128(format!("{namespace}/{name}/{sends}").as_bytes())
-}
-
-fn note<K: Ord>(map: &mut BTreeMap<K, EventTime>, key: K, now: EventTime) {
-    if let Some(last) = map.get_mut(&key) {
-        *last = now;
-    } else if map.len() < MOST {
-        map.insert(key, now);
-    }
 }
 
 #[cfg(test)]

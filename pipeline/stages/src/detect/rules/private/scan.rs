@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::detect::SURVEY_EVERY;
+use crate::detect::bounded::put;
 use crate::detect::facts::{self, End, Facts, Signs, Talk, has_packets, selectable};
 use crate::detect::rule::{Case, Rule, Story, Told};
 use crate::detect::sightings::Sightings;
@@ -266,13 +267,6 @@ fn target(peer: u64, talk: &Conversation) -> u64 {
 
 fn most(view: &View<'_>) -> usize {
     DESTINATIONS.max(2 * view.settings.thresholds.scan_destinations as usize)
-}
-
-/// Adds or renews an entry, unless there are too many.
-fn put<K: Ord, T>(entries: &mut BTreeMap<K, T>, name: K, entry: T, most: usize) {
-    if entries.len() < most || entries.contains_key(&name) {
-        entries.insert(name, entry);
-    }
 }
 
 /// Whether a multiple of `period` lies in the window, so that what is done then is not done in every window.

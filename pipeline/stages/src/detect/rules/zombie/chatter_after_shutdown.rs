@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::silence::Silence;
 use crate::cluster::{ClusterState, DEFAULT_GRACE, StopReason};
+use crate::detect::bounded::put;
 use crate::detect::facts::{End, has_packets};
 use crate::detect::rule::{Case, Rule, Story, Told};
 use crate::detect::sightings::Sightings;
@@ -77,10 +78,8 @@ impl Rule for ChatterAfterShutdown {
             let seen = out.holds(case).flow(row);
             seen.detail("reason", shutdown.ended.reason).detail("shut_down_at", shutdown.ended.at.to_rfc3339());
             seen.detail("still_running", json!(shutdown.ended.still_running));
-            if self.shown.len() < MOST {
-                let name = row.key.key.source.raw_name.as_ref().into();
-                self.shown.insert(shutdown.subject, Shown { name, silence: Silence::broken(view) });
-            }
+            let name = row.key.key.source.raw_name.as_ref().into();
+            put(&mut self.shown, shutdown.subject, Shown { name, silence: Silence::broken(view) }, MOST);
         }
         self.shown.retain(|subject, shown| {
             let over = shown.over(subject, wanted.contains(subject), view, state);

@@ -13,6 +13,7 @@ use catchment_schemas::goldmane::Reporter;
 
 use super::silence::Silence;
 use crate::cluster::GonePod;
+use crate::detect::bounded::put;
 use crate::detect::facts::{End, Facts, Signs, Talk};
 use crate::detect::rule::{Case, Rule, Story, Told};
 use crate::detect::sightings::Sightings;
@@ -66,9 +67,7 @@ impl Rule for Gone {
         let seen = out.holds(case).flows(talk.flows);
         seen.detail("reason", if survivor == 0 { "idle-remnant" } else { "survivor-sends" });
         seen.detail("kept", live).detail("survivor_packets", survivor).detail("gone", tombstone(last));
-        if self.shown.len() < MOST {
-            self.shown.insert((kind, talk.subject()), Silence::broken(talk.view));
-        }
+        put(&mut self.shown, (kind, talk.subject()), Silence::broken(talk.view), MOST);
     }
 
     fn close(&mut self, view: &View<'_>, out: &mut Sightings) {
