@@ -3,14 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use catchment_core::{Cursor, EventTime, FindingKind, Span};
+use catchment_core::{Cursor, FindingKind};
 use serde::{Deserialize, Serialize};
 
-use super::Detector;
 use super::config::Settings;
 use super::lifecycle::Finding;
 use super::pairs::{Pair, Peer, Table};
 use super::remedy::Observed;
+use super::{Detector, SoFar};
 use crate::enrich::Timeline;
 
 /// Another version is another shape.
@@ -21,13 +21,7 @@ struct Saved {
     version: u32,
     /// As JSON, which older cursors can be read from.
     cursor: String,
-    seen: Option<Span>,
-    windows: u64,
-    surveyed: EventTime,
-    judged_by: EventTime,
-    refused: u64,
-    unheard: u64,
-    watched: EventTime,
+    so_far: SoFar,
     findings: Vec<Finding>,
     pairs: Vec<Pair>,
     peers: Vec<Peer>,
@@ -59,13 +53,7 @@ impl Detector {
         let saved = Saved {
             version: VERSION,
             cursor: serde_json::to_string(cursor).expect("cursors serialize"),
-            seen: self.seen,
-            windows: self.windows,
-            surveyed: self.surveyed,
-            judged_by: self.judged_by,
-            refused: self.refused,
-            unheard: self.unheard,
-            watched: self.watched,
+            so_far: self.so_far,
             findings,
             pairs: self.pairs.saved(),
             peers: self.peers.saved(),
@@ -90,13 +78,7 @@ impl Detector {
         let saved: Saved = postcard::from_bytes(bytes).map_err(unreadable)?;
         let cursor = serde_json::from_str(&saved.cursor).map_err(unreadable)?;
         let mut detector = Self::new(settings, cluster, timeline);
-        detector.seen = saved.seen;
-        detector.windows = saved.windows;
-        detector.surveyed = saved.surveyed;
-        detector.judged_by = saved.judged_by;
-        detector.refused = saved.refused;
-        detector.unheard = saved.unheard;
-        detector.watched = saved.watched;
+        detector.so_far = saved.so_far;
         detector.pairs = Table::restored(saved.pairs);
         detector.peers = Table::restored(saved.peers);
         detector.observed = saved.observed;

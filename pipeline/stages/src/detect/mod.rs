@@ -43,6 +43,7 @@ mod view;
 use std::sync::Arc;
 
 use catchment_core::{ClosedWindow, Epoch, EventTime, FindingKind, FindingRow, Span};
+use serde::{Deserialize, Serialize};
 
 use crate::cluster::ClusterState;
 use crate::enrich::Timeline;
@@ -138,23 +139,38 @@ pub struct Detector {
     rules: Vec<Box<dyn Rule>>,
     directory: Directory,
     state: Option<ClusterState>,
-    /// What the seats were judged by.
-    judged_by: EventTime,
+    so_far: SoFar,
     seats: Seats,
     sightings: Sightings,
     observed: Observed,
     pairs: Table<Pair>,
     peers: Table<Peer>,
     open: usize,
+}
+
+/// How far a detector is, and what it could not do.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct SoFar {
     /// From the start of the first window to the end of the newest.
     seen: Option<Span>,
     windows: u64,
     /// The end of the newest window in which rules met every key.
     surveyed: EventTime,
+    /// What the seats were judged by.
+    judged_by: EventTime,
+    /// Findings that did not open because too many were.
     refused: u64,
+    /// Conversations of pairs that could not be remembered.
     unheard: u64,
     /// The end of the newest whole window.
     watched: EventTime,
+}
+
+impl Default for SoFar {
+    fn default() -> Self {
+        let never = EventTime::MIN;
+        Self { seen: None, windows: 0, surveyed: never, judged_by: never, refused: 0, unheard: 0, watched: never }
+    }
 }
 
 impl Detector {
@@ -166,32 +182,26 @@ impl Detector {
             state: timeline.map(ClusterState::new),
             settings,
             rules,
-            judged_by: EventTime::MIN,
+            so_far: SoFar::default(),
             seats: Seats::default(),
             sightings: Sightings::new(cluster.into()),
             observed: Observed::default(),
             pairs: Table::default(),
             peers: Table::default(),
             open: 0,
-            seen: None,
-            windows: 0,
-            surveyed: EventTime::MIN,
-            refused: 0,
-            unheard: 0,
-            watched: EventTime::MIN,
         }
     }
 
     /// Looks at the window of an epoch, if it has one, and adds what has become of findings.
     pub fn observe(&mut self, epoch: &mut Epoch) {
         let Some(window) = &epoch.window else {
-            let now = self.seen.map_or(EventTime::MIN, |seen| seen.end);
+            let now = self.so_far.seen.map_or(EventTime::MIN, |seen| seen.end);
             return self.amend(&epoch.late, now);
         };
         self.amend(&epoch.late, window.span.start);
         let settings = self.settings.clone();
-        let since = self.seen.map_or(window.span.start, |seen| seen.start);
-        self.seen = Some(Span::new(since, window.span.end));
+        let since = self.so_far.seen.map_or(window.span.start, |seen| seen.start);
+        self.so_far.seen = Some(Span::new(since, window.span.end));
         // Who stands nowhere was not looked up, and so the cluster is not known for this window either.
         let mut state = self.state.take_if(|_| window.identity.is_some());
         if let Some(state) = &mut state {
@@ -200,11 +210,11 @@ impl Detector {
         let mut view = View::new(window, &settings, state.as_ref());
         self.judge_anew(&mut view);
         self.sightings.begin(window.span.end);
-        let survey = self.windows.is_multiple_of(SURVEY_EVERY);
+        let survey = self.so_far.windows.is_multiple_of(SURVEY_EVERY);
         if survey {
-            self.surveyed = window.span.end;
+            self.so_far.surveyed = window.span.end;
         }
-        view.met_at = self.surveyed;
+        view.met_at = self.so_far.surveyed;
         let (rules, sightings, observed) = (&mut self.rules, &mut self.sightings, &mut self.observed);
         self.seats.take(window, &view, rules, sightings, observed, survey);
         for late in epoch.late.iter().filter(|late| has_packets(&late.flow)) {
@@ -227,13 +237,13 @@ impl Detector {
             let rule = rules.1.rule_of[told.kind as usize].expect("only kinds of rules are stated");
             rules.0[usize::from(rule)].story(told)
         };
-        let mut close = Close::new(&view, &tell, &self.observed, (self.open, self.watched));
+        let mut close = Close::new(&view, &tell, &self.observed, (self.open, self.so_far.watched));
         close.run(&mut self.sightings);
         let (open, changes) = (close.open, close.out);
         self.open = open;
-        self.refused += changes.refused;
+        self.so_far.refused += changes.refused;
         if view.is_whole() {
-            self.watched = view.window.end;
+            self.so_far.watched = view.window.end;
         }
         (epoch.findings, epoch.forgotten) = (changes.rows, changes.forgotten);
         self.forget(view.window.end);
@@ -243,8 +253,8 @@ impl Detector {
     /// What was worked out for keys and conversations holds as long as the policies and services of the cluster do.
     fn judge_anew(&mut self, view: &mut View<'_>) {
         let ruled = view.state.map_or(EventTime::MIN, ClusterState::ruled);
-        if ruled != self.judged_by {
-            self.judged_by = ruled;
+        if ruled != self.so_far.judged_by {
+            self.so_far.judged_by = ruled;
             self.seats = Seats::default();
             view.judged_anew = true;
         }
@@ -264,7 +274,7 @@ impl Detector {
             let flows = &window.flows[first..at];
             let seat = self.seats.talk(row, &flows[0], view, &self.rules, (&mut self.pairs, &mut self.peers));
             let Some((number, peer)) = seat.numbers else {
-                self.unheard += 1;
+                self.so_far.unheard += 1;
                 continue;
             };
             let added = self.seats.added(first..at);
@@ -285,8 +295,8 @@ impl Detector {
     }
 
     fn forget(&mut self, now: EventTime) {
-        self.windows += 1;
-        if self.windows.is_multiple_of(FORGET_EVERY) {
+        self.so_far.windows += 1;
+        if self.so_far.windows.is_multiple_of(FORGET_EVERY) {
             self.pairs.age(now);
             self.peers.age(now);
             self.sightings.forget_unused(self.seats.slots());
@@ -303,7 +313,7 @@ impl Detector {
 
     /// What its memory reaches over: from the start of the first window it looked at to the end of the newest.
     pub const fn seen(&self) -> Option<Span> {
-        self.seen
+        self.so_far.seen
     }
 
     /// How much it remembers.
@@ -312,8 +322,8 @@ impl Detector {
             open: self.open,
             subjects: self.sightings.len(),
             pairs: self.pairs.len(),
-            refused: self.refused,
-            unheard: self.unheard,
+            refused: self.so_far.refused,
+            unheard: self.so_far.unheard,
         }
     }
 
