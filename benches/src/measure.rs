@@ -58,9 +58,14 @@ fn calls_a_round(call: &mut impl FnMut()) -> u32 {
 
 /// Processor time of one call, on average over `calls`.
 fn cost(calls: u32, call: &mut impl FnMut()) -> Duration {
+    spent(|| (0..calls).for_each(|_| call())) / calls
+}
+
+/// Processor time of a call.
+pub fn spent(call: impl FnOnce()) -> Duration {
     let start = cpu();
-    (0..calls).for_each(|_| call());
-    cpu().saturating_sub(start) / calls
+    call();
+    cpu().saturating_sub(start)
 }
 
 /// One line of a table: what was done `count` times, beside its reference.

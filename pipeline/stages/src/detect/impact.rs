@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use catchment_core::{FindingKind, FlowRow, Subject};
+use foldhash::fast::FixedState;
 use serde_json::{Map, Value};
 
 use super::facts::End;
@@ -54,13 +55,13 @@ impl<'a> Seen<'a> {
 
 /// What the rows of a window show of the ends that somebody asks about.
 #[derive(Debug, Default)]
-pub(super) struct Traffic<'a>(HashMap<Name<'a>, Seen<'a>>);
+pub(super) struct Traffic<'a>(HashMap<Name<'a>, Seen<'a>, FixedState>);
 
 impl<'a> Traffic<'a> {
     /// Goes through the rows once for all of these findings.
     pub(super) fn of(flows: &'a [FlowRow], findings: impl Iterator<Item = (FindingKind, &'a Subject)>) -> Self {
         let names = findings.flat_map(|(kind, subject)| [concerned(subject), destination(kind, subject)]);
-        let mut seen: HashMap<_, _> = names.flatten().map(|name| (name, Seen::default())).collect();
+        let mut seen: HashMap<_, _, FixedState> = names.flatten().map(|name| (name, Seen::default())).collect();
         if seen.is_empty() {
             return Self::default();
         }

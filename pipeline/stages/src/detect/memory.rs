@@ -14,7 +14,7 @@ use super::{Detector, SoFar};
 use crate::enrich::Timeline;
 
 /// Another version is another shape.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 #[derive(Serialize, Deserialize)]
 struct Saved {

@@ -42,7 +42,7 @@ mod view;
 
 use std::sync::Arc;
 
-use catchment_core::{ClosedWindow, Epoch, EventTime, FindingKind, FindingRow, Span};
+use catchment_core::{ClosedWindow, Epoch, EventTime, FindingKind, FindingRow, Period, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::ClusterState;
@@ -57,7 +57,7 @@ use lifecycle::Close;
 pub use memory::MemoryError;
 use pairs::{Pair, Peer, Table};
 use remedy::Observed;
-use rule::{Rule, Told};
+use rule::{HOURLY, Rule, Told};
 use seats::Seats;
 use sightings::Sightings;
 pub use story::{bytes, count};
@@ -65,9 +65,6 @@ use view::View;
 
 /// Windows between two looks for what can be forgotten.
 const FORGET_EVERY: u64 = 10;
-
-/// Windows between two in which rules meet every key again.
-const SURVEY_EVERY: u64 = 10;
 
 /// Which rule states which kind, and which rules a sign wakes.
 struct Directory {
@@ -77,12 +74,16 @@ struct Directory {
     refuted: u64,
     /// By the lower and the upper half of the signs that show, the rules that they wake, as bits.
     woken: [[u64; 256]; 2],
+    /// Rules that meet keys, and how often.
+    meeting: Vec<(usize, Period)>,
 }
 
 impl Directory {
     fn of(rules: &[Box<dyn Rule>]) -> Self {
-        let mut directory = Self { rule_of: [None; FindingKind::ALL.len()], refuted: 0, woken: [[0; 256]; 2] };
+        let rule_of = [None; FindingKind::ALL.len()];
+        let mut directory = Self { rule_of, refuted: 0, woken: [[0; 256]; 2], meeting: Vec::new() };
         for (number, rule) in rules.iter().enumerate() {
+            directory.meeting.extend(rule.meets_every().map(|period| (number, period)));
             for kind in rule.kinds() {
                 directory.rule_of[*kind as usize] = Some(number as u8);
                 directory.refuted |= u64::from(rule.refutes()) << *kind as u8;
@@ -101,6 +102,20 @@ impl Directory {
     fn woken(&self, signs: Signs) -> u64 {
         let [lower, upper] = signs.halves();
         self.woken[0][usize::from(lower)] | self.woken[1][usize::from(upper)]
+    }
+
+    /// The start of the newest period of any rule that meets keys.
+    fn newest_period(&self, now: EventTime) -> EventTime {
+        let periods = self.meeting.iter().map(|(_, period)| period).chain([&HOURLY]);
+        periods.map(|period| now.align(period.micros())).max().unwrap_or(now)
+    }
+
+    /// Has the rules meet a key in whose periods it was not met yet; it was last met in the window that starts at `before`.
+    fn meet(&self, rules: &mut [Box<dyn Rule>], key: &Facts<'_>, before: EventTime) {
+        let now = key.view.window.start;
+        for (rule, _) in self.meeting.iter().filter(|(_, period)| before < now.align(period.micros())) {
+            rules[*rule].meet(key);
+        }
     }
 
     /// Rules that want to refute what was stated of these kinds, as bits.
@@ -154,8 +169,6 @@ struct SoFar {
     /// From the start of the first window to the end of the newest.
     seen: Option<Span>,
     windows: u64,
-    /// The end of the newest window in which rules met every key.
-    surveyed: EventTime,
     /// What the seats were judged by.
     judged_by: EventTime,
     /// Findings that did not open because too many were.
@@ -169,7 +182,7 @@ struct SoFar {
 impl Default for SoFar {
     fn default() -> Self {
         let never = EventTime::MIN;
-        Self { seen: None, windows: 0, surveyed: never, judged_by: never, refused: 0, unheard: 0, watched: never }
+        Self { seen: None, windows: 0, judged_by: never, refused: 0, unheard: 0, watched: never }
     }
 }
 
@@ -210,21 +223,10 @@ impl Detector {
         let mut view = View::new(window, &settings, state.as_ref());
         self.judge_anew(&mut view);
         self.sightings.begin(window.span.end);
-        let survey = self.so_far.windows.is_multiple_of(SURVEY_EVERY);
-        if survey {
-            self.so_far.surveyed = window.span.end;
-        }
-        view.met_at = self.so_far.surveyed;
-        let (rules, sightings, observed) = (&mut self.rules, &mut self.sightings, &mut self.observed);
-        self.seats.take(window, &view, rules, sightings, observed, survey);
+        let (rules, directory) = (&mut self.rules, &self.directory);
+        self.seats.take(window, &view, (rules, directory), &mut self.sightings, &mut self.observed);
         for late in epoch.late.iter().filter(|late| has_packets(&late.flow)) {
-            let facts = Facts::new(&late.flow, &view);
-            for rule in rules.iter_mut() {
-                rule.meet(&facts);
-            }
-        }
-        if survey {
-            observed.age(window.span.end, &sightings.open(FindingKind::Scan));
+            directory.meet(rules, &Facts::new(&late.flow, &view), EventTime::MIN);
         }
         self.hear(window, &view);
         for rule in &mut self.rules {
@@ -265,19 +267,15 @@ impl Detector {
         let mut at = 0;
         let talks = &window.conversations;
         for (place, row) in talks.iter().enumerate() {
-            while !Arc::ptr_eq(&window.flows[at].key, &row.key) {
-                at += 1;
-            }
-            let next = talks.get(place + 1).map(|next| &next.key);
-            let first = at;
-            at = end_of(window, first, next);
-            let flows = &window.flows[first..at];
+            let rows = self.seats.rows_of(at, &row.key, talks.get(place + 1).map(|next| &next.key));
+            at = rows.end;
+            let flows = &window.flows[rows.clone()];
             let seat = self.seats.talk(row, &flows[0], view, &self.rules, (&mut self.pairs, &mut self.peers));
             let Some((number, peer)) = seat.numbers else {
                 self.so_far.unheard += 1;
                 continue;
             };
-            let added = self.seats.added(first..at);
+            let added = self.seats.added(rows);
             let signs = Signs::of(row, added.signs);
             let pair = self.pairs.get(number);
             let due =
@@ -299,6 +297,7 @@ impl Detector {
         if self.so_far.windows.is_multiple_of(FORGET_EVERY) {
             self.pairs.age(now);
             self.peers.age(now);
+            self.observed.age(now, &self.sightings.open(FindingKind::Scan));
             self.sightings.forget_unused(self.seats.slots());
         }
     }
@@ -331,13 +330,4 @@ impl Detector {
     pub fn not_evaluable(&self) -> impl Iterator<Item = (FindingKind, u64)> {
         FindingKind::ALL.iter().copied().zip(self.sightings.not_evaluable)
     }
-}
-
-/// The end of the rows of a conversation: the next one's first row, or rows that belong to none.
-fn end_of(window: &ClosedWindow, first: usize, next: Option<&Arc<catchment_core::KeyRecord>>) -> usize {
-    let key = &window.flows[first].key;
-    let rest = &window.flows[first + 1..];
-    let of_next = |row: &catchment_core::FlowRow| next.is_some_and(|next| Arc::ptr_eq(&row.key, next));
-    let ends = |row: &catchment_core::FlowRow| of_next(row) || next.is_none() && !row.key.same_conversation(key);
-    first + 1 + rest.iter().position(|row| ends(row) || row.key.is_overflow()).unwrap_or(rest.len())
 }

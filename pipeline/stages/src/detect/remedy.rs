@@ -1,7 +1,7 @@
 //! What to do about traffic that no narrow rule decides: a staged policy for what was observed.
 //!
-//! Peers and ports are noted of keys that show such traffic, when they come and every ten windows; denied traffic and what
-//! asks for a cloud's metadata shows none. The policy is staged, so applying it changes no verdict: what it would deny is
+//! Peers and ports are noted of keys that show such traffic, once an hour; denied traffic and what asks for a cloud's
+//! metadata shows none. The policy is staged, so applying it changes no verdict: what it would deny is
 //! told as `policy.staged-would-deny`. Nobody here applies it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::facts::{End, Facts};
 use super::known::{Named, endpoint, named, policies_named, policy_id};
 use super::ranges::{CREDENTIALS, METADATA};
+use super::rule::HOURLY;
 use super::view::View;
 use crate::cluster::ClusterState;
 use crate::policy::{Compiled, Direction, PolicyKind};
@@ -135,7 +136,7 @@ impl Observed {
         let (near, far) = if key.is_egress() { (key.source, key.dest) } else { (key.dest, key.source) };
         let (near_labels, far_labels) =
             if key.is_egress() { (key.source_labels, key.dest_labels) } else { (key.dest_labels, key.source_labels) };
-        let (now, is_rule) = (key.view.met_at, matches!(scope, Scope::Rule { .. }));
+        let (now, is_rule) = (key.view.end_of(HOURLY), matches!(scope, Scope::Rule { .. }));
         let watched = self.scopes.entry(scope).or_insert_with(|| Watched {
             first: key.view.window.start,
             last: now,
@@ -303,7 +304,7 @@ fn peer(end: End<'_>, labels: &Labels, state: Option<&ClusterState>) -> Option<P
             (!labels.is_empty()).then_some(Peer::Workload { namespace, workload, labels })
         }
         () if end.is_network_set() => {
-            let labels = pairs(labels);
+            let labels: Vec<_> = pairs(labels).map(owned).collect();
             (!labels.is_empty()).then(|| Peer::Set { namespace: end.namespace().map(str::to_owned), labels })
         }
         () if end.is_host() => {
@@ -323,21 +324,23 @@ fn addresses(state: &ClusterState, node: &str) -> Vec<String> {
     parsed.into_iter().map(|address| IpNet::from(address).to_string()).collect()
 }
 
-fn pairs(labels: &Labels) -> Vec<(String, String)> {
-    let split = labels.items.iter().filter_map(|label| label.split_once('='));
-    split.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+fn pairs(labels: &Labels) -> impl Iterator<Item = (&str, &str)> {
+    labels.items.iter().filter_map(|label| label.split_once('='))
+}
+
+fn owned((key, value): (&str, &str)) -> (String, String) {
+    (key.to_owned(), value.to_owned())
 }
 
 /// The labels that tell a workload from others, from the flow or else from its pods.
 fn telling(end: End<'_>, labels: &Labels, state: Option<&ClusterState>) -> Vec<(String, String)> {
-    let mut labels = pairs(labels);
-    if labels.is_empty()
-        && let Some(endpoint) = state.and_then(|state| endpoint(state, end.endpoint))
-    {
-        labels = endpoint.labels.into_iter().collect();
+    let is_telling = |key: &str| TELLING.contains(&key);
+    if pairs(labels).next().is_some() {
+        return pairs(labels).filter(|(key, _)| is_telling(key)).map(owned).collect();
     }
-    labels.retain(|(key, _)| TELLING.contains(&key.as_str()));
-    labels
+    let endpoint = state.and_then(|state| endpoint(state, end.endpoint));
+    let labels = endpoint.into_iter().flat_map(|endpoint| endpoint.labels);
+    labels.filter(|(key, _)| is_telling(key)).collect()
 }
 
 /// A selector for all of these labels; `None` if there is none, or if it were too long.

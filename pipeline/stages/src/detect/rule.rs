@@ -1,6 +1,6 @@
 //! What a rule is: it says which flows show a problem, about what, and tells the story of one that is to be published.
 
-use catchment_core::{Confidence, Endpoint, FindingId, FindingKind, FlowKey, Severity, Subject};
+use catchment_core::{Confidence, Endpoint, FindingId, FindingKind, FlowKey, Period, Severity, Subject};
 use catchment_schemas::goldmane::EndpointType;
 use serde_json::{Map, Value};
 
@@ -10,13 +10,17 @@ use super::lifecycle::namespace_of;
 use super::sightings::{Sightings, Tally};
 use super::view::View;
 
+/// How often rules meet a key again that remember it for days.
+pub(crate) const HOURLY: Period = Period::secs(3600);
+
 /// A rule sees flows in four ways, and uses those it needs:
 ///
 /// - [`Rule::case`] is asked once per flow key and identity. What it returns holds (or is refuted) in every window in
 ///   which the key counts something; this costs next to nothing per row.
 /// - [`Rule::talk`] is asked for conversations that show one of the signs of [`Rule::wakes`] and that
 ///   [`Rule::listens`] to, and for pairs about which a finding was once stated, so that it can be refuted.
-/// - [`Rule::meet`] is told of keys when they come and every ten windows: for what is counted in days.
+/// - [`Rule::meet`] is told of keys once in every [`Rule::meets_every`] in which they count something: for what is
+///   remembered for hours and days.
 /// - [`Rule::close`] is asked once per window, behind all rows.
 ///
 /// A rule may keep what it needs over windows; then it saves and restores it.
@@ -29,7 +33,13 @@ pub(crate) trait Rule: Send {
         None
     }
 
-    /// A key of which a window shows packets: when it comes, and now and then as long as it stays.
+    /// How often it is to [`Rule::meet`] a key that stays; `None` where it meets none.
+    fn meets_every(&self) -> Option<Period> {
+        None
+    }
+
+    /// A key in the first window of a period that shows packets of it. What is noted of it is noted as of
+    /// [`View::end_of`] the period.
     fn meet(&mut self, _key: &Facts<'_>) {}
 
     /// Whether conversations of this key may concern it.

@@ -8,13 +8,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use catchment_core::{
-    ClosedWindow, Conversation, Ends, FindingKind, FlowRow, Identity, KeyRecord, Labels, Services, Subject,
+    ClosedWindow, Conversation, Ends, EventTime, FindingKind, FlowRow, Identity, KeyRecord, Labels, Services, Subject,
 };
 
+use super::Directory;
 use super::facts::{Facts, Signs, has_packets};
 use super::pairs::{Pair, Peer, Table, names_of};
 use super::remedy::Observed;
-use super::rule::{Case, Rule};
+use super::rule::{Case, HOURLY, Rule};
 use super::sightings::{CaseRef, Sightings};
 use super::view::View;
 
@@ -26,8 +27,10 @@ struct RowSeat {
     labels: [Arc<Labels>; 2],
     services: Option<Arc<Services>>,
     cases: Box<[CaseRef]>,
-    /// Whether rules have met the key.
-    met: bool,
+    /// It is of rows that do not tell who talked.
+    gives_up_ends: bool,
+    /// The start of the window in which rules last met the key.
+    met: EventTime,
     /// What it adds to its conversation.
     adds: Added,
 }
@@ -136,16 +139,16 @@ pub(super) struct Seats {
 }
 
 impl Seats {
-    /// Seats the rows of a window, and counts those that stand for a case. In a `survey` rules meet every key.
+    /// Seats the rows of a window, counts those that stand for a case, and has rules meet keys.
     pub(super) fn take(
         &mut self,
         window: &ClosedWindow,
         view: &View<'_>,
-        rules: &mut [Box<dyn Rule>],
+        (rules, directory): (&mut [Box<dyn Rule>], &Directory),
         sightings: &mut Sightings,
         observed: &mut Observed,
-        survey: bool,
     ) {
+        let (now, newest) = (window.span.start, directory.newest_period(window.span.start));
         self.rows.begin();
         self.talks.begin();
         for row in &window.flows {
@@ -155,17 +158,27 @@ impl Seats {
                 // Nodes report from their last flush on: with the rules of an edit that this window does not know yet.
                 let shown = seat.cases.iter().filter(|case| !(row.trace_split && case.by_rules));
                 shown.for_each(|case| sightings.row(*case, row));
-                if survey || !seat.met {
+                if seat.met < newest {
                     let facts = Facts::new(row, view);
-                    for rule in rules.iter_mut() {
-                        rule.meet(&facts);
+                    directory.meet(rules, &facts, seat.met);
+                    if seat.met < now.align(HOURLY.micros()) {
+                        observed.meet(&facts, seat.adds.states, broad(&seat, sightings));
                     }
-                    observed.meet(&facts, seat.adds.states, broad(&seat, sightings));
-                    seat.met = true;
+                    seat.met = now;
                 }
             }
             self.rows.put(seat);
         }
+    }
+
+    /// The places of the rows of a conversation, whose first has its key and is not before `from`: up to the `next` one's,
+    /// without rows that give up who talked, which belong to none.
+    pub(super) fn rows_of(&self, from: usize, key: &Arc<KeyRecord>, next: Option<&Arc<KeyRecord>>) -> Range<usize> {
+        let seats = |from: usize| self.rows.newest(from..self.rows.seats.len() - self.rows.left);
+        let first = from + seats(from).take_while(|seat| !Arc::ptr_eq(&seat.key, key)).count();
+        let is_next = |seat: &&RowSeat| next.is_some_and(|next| Arc::ptr_eq(&seat.key, next));
+        let others = seats(first + 1).take_while(|seat| !is_next(seat) && !seat.gives_up_ends).count();
+        first..first + 1 + others
     }
 
     /// What some of these rows add to their conversation.
@@ -237,7 +250,8 @@ fn seat(row: &FlowRow, view: &View<'_>, rules: &[Box<dyn Rule>], sightings: &mut
     let labels = [row.source_labels.clone(), row.dest_labels.clone()];
     let services = row.services.clone();
     let adds = Added { states, signs: Signs::of_row(row) };
-    RowSeat { key: row.key.clone(), ends: ends(row.ends()), labels, services, cases, met: false, adds }
+    let (gives_up_ends, met) = (row.key.is_overflow(), EventTime::MIN);
+    RowSeat { key: row.key.clone(), ends: ends(row.ends()), labels, services, cases, gives_up_ends, met, adds }
 }
 
 fn listen(

@@ -1,6 +1,6 @@
 //! What a window is judged by besides its rows.
 
-use catchment_core::{ClosedWindow, Conversation, EventTime, FlowRow, IdentityState, Span};
+use catchment_core::{ClosedWindow, Conversation, EventTime, FlowRow, IdentityState, Period, Span};
 
 use super::config::Settings;
 use crate::cluster::ClusterState;
@@ -21,9 +21,6 @@ pub(crate) struct View<'a> {
     pub(crate) state: Option<&'a ClusterState>,
     /// Policies or services are others than those the window before was judged by.
     pub(crate) judged_anew: bool,
-    /// The end of the newest window in which rules met every key. What they note of keys they note as of then: who meets a
-    /// key once more, as after a restart, then notes nothing else.
-    pub(crate) met_at: EventTime,
 }
 
 impl<'a> View<'a> {
@@ -37,8 +34,13 @@ impl<'a> View<'a> {
             settings,
             state,
             judged_anew: false,
-            met_at: window.span.end,
         }
+    }
+
+    /// The end of the period in which the window begins. What rules note of a key they note as of then: who meets it once
+    /// more in the period, as after a restart, notes nothing else, and nothing is thought to be longer ago than it is.
+    pub(crate) const fn end_of(&self, period: Period) -> EventTime {
+        self.window.start.align(period.micros()).plus(period.micros())
     }
 
     /// Whether what a window does not show did not happen: no part of it is missing.

@@ -14,7 +14,7 @@ use crate::cluster::ClusterState;
 use crate::detect::facts::Facts;
 use crate::detect::known::{Named, named, policies_named, policy_id, policy_name};
 use crate::detect::pace::Pace;
-use crate::detect::rule::{Case, Rule, Story, Told};
+use crate::detect::rule::{Case, HOURLY, Rule, Story, Told};
 use crate::detect::sightings::Sightings;
 use crate::detect::view::View;
 use crate::policy::Compiled;
@@ -36,6 +36,10 @@ pub(crate) struct StagedForgotten {
 impl Rule for StagedForgotten {
     fn kinds(&self) -> &'static [FindingKind] {
         &[KIND]
+    }
+
+    fn meets_every(&self) -> Option<Period> {
+        Some(HOURLY)
     }
 
     fn meet(&mut self, key: &Facts<'_>) {

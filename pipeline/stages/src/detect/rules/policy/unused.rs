@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use catchment_core::{EventTime, FindingKind, Resolution, Subject};
+use catchment_core::{EventTime, FindingKind, Period, Resolution, Subject};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -16,7 +16,7 @@ use crate::detect::bounded::put;
 use crate::detect::facts::Facts;
 use crate::detect::known::{Named, named, policies_named, policy_id, policy_name};
 use crate::detect::pace::Pace;
-use crate::detect::rule::{Case, Rule, Story, Told};
+use crate::detect::rule::{Case, HOURLY, Rule, Story, Told};
 use crate::detect::sightings::Sightings;
 use crate::detect::view::View;
 use crate::policy::{Compiled, Direction, HostStage};
@@ -42,8 +42,12 @@ impl Rule for Unused {
         &[KIND]
     }
 
+    fn meets_every(&self) -> Option<Period> {
+        Some(HOURLY)
+    }
+
     fn meet(&mut self, key: &Facts<'_>) {
-        let now = key.view.met_at;
+        let now = key.view.end_of(HOURLY);
         let trace = &key.key.key.trace;
         if self.gone_through.insert(Arc::as_ptr(trace) as usize) {
             let policies = trace.enforced.iter().flat_map(|hit| [Some(&hit.policy), hit.trigger.as_ref()]).flatten();

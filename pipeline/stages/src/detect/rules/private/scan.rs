@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::detect::SURVEY_EVERY;
 use crate::detect::bounded::put;
 use crate::detect::facts::{self, End, Facts, Signs, Talk, has_packets, selectable};
 use crate::detect::rule::{Case, Rule, Story, Told};
@@ -74,10 +73,14 @@ impl Rule for Scan {
         key.source.is_workload() && is_place && !is_scanner(key)
     }
 
+    fn meets_every(&self) -> Option<Period> {
+        Some(RECENT)
+    }
+
     /// Who is answered is answered in later windows too, when nobody may talk to the workload any more.
     fn meet(&mut self, key: &Facts<'_>) {
         if key.dest.is_workload() && key.key.key.dest_port < EPHEMERAL {
-            put(&mut self.callers, (hash(key.dest), hash(key.source)), key.view.met_at, CALLERS);
+            put(&mut self.callers, (hash(key.dest), hash(key.source)), key.view.end_of(RECENT), CALLERS);
         }
     }
 
@@ -118,7 +121,6 @@ impl Rule for Scan {
             self.judge(source, view, out);
         }
         if has_passed(view, RECENT) {
-            let horizon = callers_since(view);
             self.callers.retain(|_, met| *met > horizon);
             self.sources.retain(|_, tries| tries.failed.values().any(|failure| failure.at > horizon));
         }
@@ -191,7 +193,7 @@ impl Scan {
 
     fn judge(&self, source: u64, view: &View<'_>, out: &mut Sightings) {
         let thresholds = &view.settings.thresholds;
-        let (of_source, since) = (&self.sources[&source], callers_since(view));
+        let (of_source, since) = (&self.sources[&source], view.window.end.plus(-RECENT.micros()));
         let has_called = |peer: u64| self.callers.get(&(source, peer)).is_some_and(|met| *met > since);
         let is_reply = |failure: &Failure| failure.ephemeral && has_called(failure.peer);
         let failed: Vec<_> = of_source.failed.values().filter(|failure| !is_reply(failure)).collect();
@@ -223,11 +225,6 @@ impl Tries {
         self.failed.retain(|_, failure| failure.at > horizon);
         self.answered.retain(|_, at| *at > horizon);
     }
-}
-
-/// Who was met since may have called recently: keys that stay are met in every survey only.
-fn callers_since(view: &View<'_>) -> EventTime {
-    view.window.end.plus(-RECENT.micros() - view.window.micros() * SURVEY_EVERY as i64)
 }
 
 fn is_scanner(key: &Facts<'_>) -> bool {
