@@ -161,13 +161,31 @@ impl Observed {
         }
     }
 
-    /// Forgets what no window has shown for a day; `scans` are the subjects of open scans.
+    /// Forgets what no window has shown for a day, and what was noted of those who scan; `scans` are the subjects of open
+    /// scans.
     pub(super) fn age(&mut self, now: EventTime, scans: &[Subject]) {
         let horizon = now.plus(-REMEMBERED.micros());
         self.scopes.retain(|_, watched| watched.last >= horizon);
         let name =
             |subject: &Subject| Some((subject.get("namespace")?.to_owned(), subject.get("workload")?.to_owned()));
         self.scanners = scans.iter().filter_map(name).collect();
+        self.forget_scanned();
+    }
+
+    /// When the scan is over, what it reached must not be offered: nobody can tell it from what is wanted any more.
+    fn forget_scanned(&mut self) {
+        let Self { scopes, scanners } = self;
+        let scans = |namespace: &str, workload: &str| scanners.contains(&(namespace.to_owned(), workload.to_owned()));
+        scopes.retain(|scope, watched| match scope {
+            Scope::Workload { namespace, workload, sends: true } => !scans(namespace, workload),
+            Scope::Workload { .. } => true,
+            Scope::Rule { .. } => watched.users.is_disjoint(scanners),
+        });
+        for watched in scopes.values_mut().filter(|_| !scanners.is_empty()) {
+            watched.contacts.retain(
+                |(peer, ..)| !matches!(peer, Peer::Workload { namespace, workload, .. } if scans(namespace, workload)),
+            );
+        }
     }
 
     /// A staged policy, as YAML, that would allow what was observed of the subject of a finding and nothing else. `None` for
@@ -405,6 +423,7 @@ const PRIVATE: [&str; 3] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"];
 /// What a rule says of a peer. No rule has networks of both versions of IP.
 fn entities(peer: &Peer, own: &Own<'_>) -> Option<Vec<EntityRule>> {
     let private = || PRIVATE.map(str::to_owned).to_vec();
+    let is_private = |net: &&String| PRIVATE.iter().any(|private| contains(private, net));
     Some(vec![match peer {
         Peer::Workload { namespace, labels, .. } => {
             let elsewhere = namespace != own.namespace;
@@ -424,9 +443,18 @@ fn entities(peer: &Peer, own: &Own<'_>) -> Option<Vec<EntityRule>> {
             let versions = [v4, v6].into_iter().filter(|nets| !nets.is_empty());
             return Some(versions.map(|nets| EntityRule { nets, ..EntityRule::default() }).collect());
         }
-        Peer::Private => EntityRule { nets: private(), ..EntityRule::default() },
+        Peer::Private => {
+            let not_nets = own.excluded.iter().filter(is_private).cloned().collect();
+            EntityRule { nets: private(), not_nets, ..EntityRule::default() }
+        }
         Peer::Public => EntityRule { not_nets: [private(), own.excluded.clone()].concat(), ..EntityRule::default() },
     }])
+}
+
+/// Whether one network, as text, lies within another.
+fn contains(outer: &str, inner: &str) -> bool {
+    let parsed = outer.parse::<IpNet>().ok().zip(inner.parse::<IpNet>().ok());
+    parsed.is_some_and(|(outer, inner)| outer.contains(&inner))
 }
 
 fn in_namespace(name: &str) -> String {

@@ -153,6 +153,36 @@ fn what_public_networks_stand_for_holds_no_address_of_metadata() {
 }
 
 #[test]
+fn a_private_address_of_metadata_is_not_let_in_with_private_networks() {
+    let settings = Settings { metadata_addresses: vec!["10.1.2.3".parse().expect("one")], ..Settings::default() };
+    let rows =
+        Scene::with(settings).window([flow("shop/web", "pvt:80").trace([profile("shop")]).labels(&["app=web"], &[])]);
+    let rule = &offered(&rows, FindingKind::NoPolicy).expect("a policy")["spec"]["egress"][0]["destination"];
+    assert_eq!(rule["notNets"], json!(["10.1.2.3/32"]), "{rule}");
+    assert_eq!(rule["nets"].as_array().map(Vec::len), Some(3), "{rule}");
+}
+
+#[test]
+fn what_a_scan_reached_is_not_offered_when_the_scan_is_over() {
+    let sent = |dest: &str| {
+        let labels = [format!("app={dest}")];
+        flow("shop/web", &format!("shop/{dest}:80")).trace([profile("shop")]).labels(&["app=web"], &[&labels[0]])
+    };
+    let mut scene = Scene::new();
+    let scan: Vec<_> = (0..60).map(|n| sent(&format!("w{n}")).packets(3, 0).connections(1, 0, 1)).collect();
+    let rows: Vec<_> = (0..20).flat_map(|_| scene.window(scan.iter().cloned().chain([sent("db")]))).collect();
+    assert!(rows.iter().any(|row| row.kind == FindingKind::Scan), "it scans");
+    // For two days there is what is wanted, and in the end more of it than ever.
+    for _ in 0..48 {
+        scene.skip_minutes(49);
+        (0..11).for_each(|_| drop(scene.window([sent("db")])));
+    }
+    let rows = scene.window([sent("db").connections(1 << 40, 0, 1)]);
+    let policy = offered(&rows, FindingKind::NoPolicy).expect("a policy").to_string();
+    assert!(policy.contains("app == 'db'") && !policy.contains("app == 'w"), "{policy}");
+}
+
+#[test]
 fn a_wide_rule_that_a_scan_used_is_not_narrowed_to_what_the_scan_reached() {
     let spec =
         json!({"tier": "default", "selector": "app == 'web'", "types": ["Egress"], "egress": [{"action": "Allow"}]});

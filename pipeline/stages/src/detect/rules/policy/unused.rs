@@ -63,14 +63,15 @@ impl Rule for Unused {
 
     fn close(&mut self, view: &View<'_>, out: &mut Sightings) {
         self.gone_through.clear();
-        let now = view.window.end;
-        if !self.pace.is_due(now) {
+        self.pace.watch(view);
+        if !self.pace.is_due(view.window.end) {
             return;
         }
-        let week = view.settings.thresholds.unused_after;
-        let horizon = now.plus(-week.micros());
-        self.hits.retain(|_, last| *last >= horizon);
-        self.active.retain(|_, last| *last >= horizon);
+        let horizon = self.pace.since(view.settings.thresholds.unused_after);
+        if let Some(horizon) = horizon {
+            self.hits.retain(|_, last| *last >= horizon);
+            self.active.retain(|_, last| *last >= horizon);
+        }
         let state = view.selected();
         let (Some(state), true) = (state, view.is_whole()) else { return out.not_evaluable(KIND) };
         for subject in out.open(KIND) {
@@ -79,9 +80,7 @@ impl Rule for Unused {
             }
         }
         let is_full = self.hits.len() >= MOST || self.active.len() >= MOST;
-        if !self.pace.has_watched(week, now) || is_full {
-            return out.not_evaluable(KIND);
-        }
+        let Some(horizon) = horizon.filter(|_| !is_full) else { return out.not_evaluable(KIND) };
         let unused = state.policy().policies().policies().filter(|policy| self.is_unused(state, policy, horizon));
         let mut names: Vec<_> = unused.map(|policy| policy_name(&policy.id)).collect();
         names.sort_unstable();
@@ -206,12 +205,8 @@ mod tests {
     }
 
     fn hours(scene: &mut Scene, flow: &Flow, hours: i64) -> Vec<(Status, String)> {
-        (0..hours * HOUR / 10)
-            .flat_map(|_| {
-                scene.skip_minutes(9);
-                told(&scene.window([flow.clone()]))
-            })
-            .collect()
+        let mut minute = |n| told(&scene.window((n % 10 == 9).then(|| flow.clone())));
+        (0..hours * HOUR).flat_map(&mut minute).collect()
     }
 
     fn opened() -> Vec<(Status, String)> {
@@ -275,6 +270,21 @@ mod tests {
             Scene::with_cluster(settings, cluster(policy("shop/db", spec("Deny"))).into_iter().chain([(90, young)]));
         assert_eq!(hours(&mut scene, &by_another(), 3), []);
         assert_eq!(hours(&mut scene, &by_another(), 1), opened());
+    }
+
+    #[test]
+    fn a_time_in_which_nobody_watched_is_no_part_of_it() {
+        let (settings, _) = scene(policy("shop/db", spec("Allow")));
+        let mut scene = Scene::with_cluster(settings, cluster(policy("shop/db", spec("Allow"))));
+        assert_eq!(hours(&mut scene, &by_another(), 1), []);
+        scene.skip_minutes(5 * HOUR);
+        scene.coverage = 0.75;
+        assert_eq!(hours(&mut scene, &by_another(), 5), []);
+        scene.coverage = 1.0;
+        scene.restart();
+        let first = told(&scene.window([by_another()]));
+        assert_eq!(first, []);
+        assert_eq!(hours(&mut scene, &by_another(), 2), opened());
     }
 
     #[test]
