@@ -114,9 +114,7 @@ fn shows(kind: &str) -> Option<fn(&Flow) -> bool> {
         "policy.explicit-deny" => |f| !is_allowed(f) && enforced(f).rule_index == 1 && requests(f) > 0,
         "policy.staged-would-deny" => |f| is_allowed(f) && pending(f).action() == Action::Deny,
         "policy.staged-would-allow" => |f| !is_allowed(f) && pending(f).kind() == PolicyKind::StagedNetworkPolicy,
-        "policy.stale-verdict" => {
-            |f| pending(f).action() == Action::Deny && is_allowed(f) && f.num_connections_started == 0
-        }
+        "policy.stale-verdict" => |f| is_allowed(f) && pending(f) != enforced(f) && f.num_connections_started == 0,
         "policy.public-exposure" => |f| is_allowed(f) && key(f).source_name == "pub",
         "trust.default-service-account" | "trust.wrong-service-account" | "trust.unexpected-destination-identity" => {
             |f| is_allowed(f) && replies(f) > 0

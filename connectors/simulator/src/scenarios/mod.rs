@@ -107,13 +107,14 @@ impl Scenario {
     }
 }
 
-static ALL: [Scenario; 47] = [
+static ALL: [Scenario; 48] = [
     no_policy::SCENARIO,
     implicit_deny::SCENARIO,
     explicit_deny::SCENARIO,
     staged_would_deny::SCENARIO,
     staged_would_allow::SCENARIO,
-    stale_verdict::SCENARIO,
+    stale_verdict::DENIED,
+    stale_verdict::LET_IN,
     staged_forgotten::SCENARIO,
     label_mismatch::SCENARIO,
     edit_without_effect::SCENARIO,

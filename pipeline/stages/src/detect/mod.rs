@@ -28,6 +28,7 @@ mod objects;
 mod pace;
 mod pairs;
 mod parts;
+mod preview;
 pub(crate) mod ranges;
 mod related;
 mod remedy;

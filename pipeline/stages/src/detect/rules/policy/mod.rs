@@ -5,7 +5,6 @@ pub(super) mod denies;
 pub(super) mod label_mismatch;
 pub(super) mod no_policy;
 mod passed_over;
-mod preview;
 pub(super) mod public_exposure;
 pub(super) mod shadowed;
 pub(super) mod staged;

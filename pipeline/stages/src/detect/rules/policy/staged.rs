@@ -7,9 +7,9 @@
 use catchment_core::{Counters, FindingKind, FlowRow, Resolution, Subject};
 use catchment_schemas::goldmane::Reporter;
 
-use super::preview::{Preview, preview};
 use crate::detect::facts::{Facts, Talk, has_packets};
 use crate::detect::parts::{Part, PartKey, Parts, is_plain, listed, named};
+use crate::detect::preview::{Preview, preview};
 use crate::detect::rule::{Case, Rule, Story, Told};
 use crate::detect::sightings::Sightings;
 use crate::detect::story::{count, hit};

@@ -1,15 +1,15 @@
 //! `policy.stale-verdict`: an established connection lives on by a rule that has been replaced.
 //!
 //! What is judged anew on a connection that lives is the pending trace, not the enforced one. Without any staged policy the
-//! two part only when policies were edited behind the connection. It is told where a new connection would be denied: the
-//! edit has not taken effect for the old ones.
+//! two part only when policies were edited behind the connection: the edit has not taken effect for it. That is worse where
+//! a new connection would be denied than where another policy would let it in.
 
-use catchment_core::{FindingKind, FlowRow, Resolution, Severity};
+use catchment_core::{FindingKind, FlowRow, PolicyHit, Resolution, Severity};
 use catchment_schemas::goldmane::{Action, Reporter};
 
-use super::preview::{Preview, preview};
 use crate::detect::facts::{Facts, Talk};
 use crate::detect::parts::is_plain;
+use crate::detect::preview::{is_denied_now, replaced};
 use crate::detect::rule::{Case, Rule, Story, Told};
 use crate::detect::sightings::Sightings;
 use crate::detect::story::{chain, count, hit};
@@ -22,7 +22,7 @@ impl Rule for StaleVerdict {
     }
 
     fn case(&self, key: &Facts<'_>) -> Option<Case> {
-        replaced(key).map(|_| Case::new(FindingKind::StaleVerdict, key.pair()).only_wakes())
+        replaced(key.key).map(|_| Case::new(FindingKind::StaleVerdict, key.pair()).only_wakes())
     }
 
     fn refutes(&self) -> bool {
@@ -31,9 +31,11 @@ impl Rule for StaleVerdict {
 
     fn talk(&mut self, talk: &Talk<'_>, out: &mut Sightings) {
         let (kind, subject) = (FindingKind::StaleVerdict, talk.subject());
-        let kept: Vec<_> = talk.flows.iter().filter(|row| is_kept(row, talk)).collect();
+        let kept: Vec<_> = talk.flows.iter().filter(|row| is_kept(row)).collect();
         if !kept.is_empty() {
-            let case = Case::new(kind, subject).severity(Severity::Medium);
+            let severity =
+                if kept.iter().any(|row| is_denied_now(&row.key)) { Severity::Medium } else { Severity::Low };
+            let case = Case::new(kind, subject).severity(severity);
             out.holds(case.owner(talk.dest().who.owner.as_deref())).flows(kept);
         } else if judged_as_new(talk) {
             out.over(kind, &subject, Resolution::Fixed);
@@ -42,55 +44,65 @@ impl Rule for StaleVerdict {
 
     fn story(&self, told: &Told<'_>) -> Story {
         let (source, dest, port) = (told.end("source"), told.end("dest"), told.port());
-        let traces = told.tally.sample.first().map(|(key, _)| {
-            let now = preview(key).map(|preview| hit(preview.hit)).unwrap_or_default();
-            format!("It was let in by: {}. Judged anew it would meet: {now}. ", chain(&key.key.trace.enforced))
+        let sample = || told.tally.sample.iter().filter_map(|(key, _)| Some((key, replaced(key)?)));
+        let is_denial = |hit: &PolicyHit| hit.action == Action::Deny as i32;
+        let worst = sample().find(|(_, hit)| is_denial(hit)).or_else(|| sample().next());
+        let traces = worst.map(|(key, now)| {
+            format!("It was let in by: {}. Judged anew it would meet: {}. ", chain(&key.key.trace.enforced), hit(now))
         });
+        let (title, now, remediation) = if worst.is_none_or(|(_, hit)| is_denial(hit)) {
+            (
+                "policies would deny now",
+                "a new one would be denied",
+                format!(
+                    "If the pair is to be cut off, restart the pods of {source} or let them connect anew; if it is to go \
+                     on, add an allow rule before it does: with its next connection it breaks."
+                ),
+            )
+        } else {
+            (
+                "another policy would let in now",
+                "another policy would let in a new one",
+                "Nothing breaks. Look whether the policy that would decide now is the one that is meant to.".to_owned(),
+            )
+        };
         Story {
-            title: format!("{source} keeps connections to {dest} on {port} that policies would deny now"),
+            title: format!("{source} keeps connections to {dest} on {port} that {title}"),
             explanation: format!(
                 "{} from {source} to {dest} on {port} were established before the policies were edited and live on by the \
-                 rule of that time; a new one would be denied. {}An edit does not cut what is established, so the \
-                 traffic goes on until either side closes it: {} in the window.",
+                 rule of that time; {now}. {}An edit does not cut what is established, so the traffic goes on until \
+                 either side closes it: {} in the window.",
                 count(told.tally.live, "connection"),
                 traces.unwrap_or_default(),
                 count(told.tally.packets, "packet"),
             ),
-            remediation: format!(
-                "If the pair is to be cut off, restart the pods of {source} or let them connect anew; if it is to go on, \
-                 add an allow rule before it does: with its next connection it breaks."
-            ),
+            remediation,
             verify: told.why(),
             ..Story::default()
         }
     }
 }
 
-/// What would deny the allowed traffic of a key now, if no staged policy takes part in that.
-fn replaced<'a>(key: &Facts<'a>) -> Option<Preview<'a>> {
-    preview(key.key).filter(|preview| preview.denies() && preview.staged.is_none())
-}
-
 /// Whether connections of a row live on that were not made in its window. In the window of an edit connections that end
 /// before it are reported with the pending trace of later.
-fn is_kept(row: &FlowRow, talk: &Talk<'_>) -> bool {
+fn is_kept(row: &FlowRow) -> bool {
     let counters = &row.counters;
     let lives = counters.started == 0 && counters.live > counters.completed && !row.trace_split;
-    lives && replaced(&Facts::new(row, talk.view)).is_some()
+    lives && replaced(&row.key).is_some()
 }
 
 /// Whether traffic was let through by what decides for new connections too.
 fn judged_as_new(talk: &Talk<'_>) -> bool {
     let mut allowed = [Reporter::Src, Reporter::Dst].into_iter().flat_map(|side| talk.rows(side, Action::Allow));
     let any = talk.flows.iter().any(is_plain);
-    any && allowed.all(|row| replaced(&Facts::new(row, talk.view)).is_none())
+    any && allowed.all(|row| replaced(&row.key).is_none())
 }
 
 #[cfg(test)]
 mod tests {
     use catchment_core::{FindingKind, FindingRow, Severity, Status};
 
-    use crate::detect::testing::{Flow, HitExt, Scene, end_of_tier, flow, rule};
+    use crate::detect::testing::{Flow, HitExt, Scene, end_of_tier, flow, profile, rule};
 
     fn kept() -> Flow {
         flow("shop/web", "shop/db:5432")
@@ -112,6 +124,16 @@ mod tests {
         let subject = rows[0].subject.to_json();
         assert_eq!((&subject["source"], &subject["dest_port"]), (&"web".into(), &5432.into()));
         assert!(rows[0].explanation.contains("end of tier default after shop/db: Deny"), "{}", rows[0].explanation);
+    }
+
+    #[test]
+    fn a_connection_that_another_policy_would_let_in_is_less_bad_and_another_rule_of_the_same_is_none() {
+        let by = |policy: &str, place| kept().pending([rule(policy, "default", place)]);
+        let rows = Scene::new().window([by("shop/web-to-db", 0)]);
+        assert_eq!(told(&rows), [(Status::Opened, Severity::Low)]);
+        assert!(rows[0].title.ends_with("that another policy would let in now"), "{}", rows[0].title);
+        assert_eq!(told(&Scene::new().window([by("shop/db", 1)])), []);
+        assert_eq!(told(&Scene::new().window([kept().pending([profile("shop")])])), []);
     }
 
     #[test]

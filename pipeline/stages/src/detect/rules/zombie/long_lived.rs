@@ -9,6 +9,7 @@ use catchment_core::{EventTime, FindingKind, Period, Resolution};
 use catchment_schemas::goldmane::{Action, Reporter};
 
 use crate::detect::facts::{Facts, Signs, Talk};
+use crate::detect::preview::is_denied_now;
 use crate::detect::rule::{Case, Rule, Story, Told};
 use crate::detect::sightings::Sightings;
 use crate::detect::story::count;
@@ -100,11 +101,16 @@ fn since(talk: &Talk<'_>, out: &Sightings) -> Option<(&'static str, EventTime)> 
         Some(("idle", pair.idle_since()))
     } else if talk.signs.has(Signs::UNSERVED) && talk.windows_in_a_row(Signs::UNSERVED) >= UNSERVED_WINDOWS {
         Some(("not-serving", pair.settled_since()))
-    } else if pair.was_stated(FindingKind::StaleVerdict) && out.is_open(FindingKind::StaleVerdict, &talk.subject()) {
+    } else if pair.was_stated(FindingKind::StaleVerdict) && is_denied_anew(talk, out) {
         Some(("stale-verdict", pair.settled_since()))
     } else {
         None
     }
+}
+
+/// Whether it lives by a verdict that has been replaced by a denial.
+fn is_denied_anew(talk: &Talk<'_>, out: &Sightings) -> bool {
+    talk.flows.iter().any(|row| is_denied_now(&row.key)) && out.is_open(FindingKind::StaleVerdict, &talk.subject())
 }
 
 /// Whether an allowed connection lives.
@@ -195,6 +201,10 @@ mod tests {
         assert_eq!(windows(&mut scene, 58, busy), None);
         let opened = windows(&mut scene, 13, replaced).expect("told");
         assert!(opened.evidence.contains("stale-verdict"), "{}", opened.evidence);
+        let renamed = || busy().trace([by("shop/old")]).pending([by("shop/new")]);
+        let mut scene = Scene::new();
+        assert_eq!(windows(&mut scene, 58, busy), None);
+        assert_eq!(windows(&mut scene, 60, renamed), None);
     }
 
     #[test]
