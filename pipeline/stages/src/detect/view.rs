@@ -43,6 +43,11 @@ impl<'a> View<'a> {
         self.window.start.align(period.micros()).plus(period.micros())
     }
 
+    /// Whether a period ends in the window: what is done then is not done in every window.
+    pub(crate) const fn ends(&self, period: Period) -> bool {
+        self.window.end.align(period.micros()).0 > self.window.start.0
+    }
+
     /// Whether what a window does not show did not happen: no part of it is missing.
     pub(crate) fn is_whole(&self) -> bool {
         self.coverage >= 1.0

@@ -3,15 +3,21 @@
 //! The enforced trace ends with the profile of the namespace, and whatever came before it passed. Ingress is told per
 //! workload, egress per namespace.
 
-use catchment_core::{Confidence, FindingKind, Severity, Subject, VerdictReason};
-
 use catchment_core::knowledge::policy::Action;
+use catchment_core::{Confidence, FindingKind, Period, Resolution, Severity, Subject, VerdictReason};
 
+use crate::cluster::ClusterState;
 use crate::detect::facts::Facts;
 use crate::detect::known::{chain, endpoint};
 use crate::detect::rule::{Case, Rule, Story, Told};
+use crate::detect::sightings::Sightings;
 use crate::detect::story::count;
-use crate::policy::{Compiled, Decision, Direction, HostStage};
+use crate::detect::view::View;
+use crate::policy::{Compiled, Decision, Direction, Endpoint, HostStage};
+use crate::selector::Selector;
+
+/// Between two looks at namespaces whose egress no policy decided.
+const LOOKS: Period = Period::secs(600);
 
 pub(crate) struct NoPolicy;
 
@@ -35,6 +41,17 @@ impl Rule for NoPolicy {
             _ if key.is_egress() => None,
             VerdictReason::EndOfTier if key.is_denied() => Some(case.refuted()),
             _ => Some(case.refuted()).filter(|_| key.is_allowed() && is_closed(key)),
+        }
+    }
+
+    /// Egress is over when all pods of the namespace are governed: the egress of some says nothing of the rest.
+    fn close(&mut self, view: &View<'_>, out: &mut Sightings) {
+        let Some(state) = view.selected().filter(|_| view.judged_anew || view.ends(LOOKS)) else { return };
+        let of_egress = |subject: &Subject| subject.get("direction") == Some("egress");
+        for subject in out.open(FindingKind::NoPolicy).into_iter().filter(of_egress) {
+            if subject.get("namespace").is_some_and(|namespace| is_all_closed(state, namespace)) {
+                out.over(FindingKind::NoPolicy, &subject, Resolution::Fixed);
+            }
         }
     }
 
@@ -77,16 +94,25 @@ fn confidence(key: &Facts<'_>) -> Confidence {
 /// the rest on.
 fn is_closed(key: &Facts<'_>) -> bool {
     let known = key.view.policed().and_then(|state| Some((state, endpoint(state, &key.key.key.dest)?)));
-    let Some((state, dest)) = known else { return true };
+    known.is_none_or(|(state, dest)| closes(state, &dest, Direction::Ingress))
+}
+
+/// Whether policies decide all that the pods of a namespace send.
+fn is_all_closed(state: &ClusterState, namespace: &str) -> bool {
+    let endpoints = state.matching(&Selector::all()).into_iter().map(|alike| alike.endpoint);
+    let mut of_namespace = endpoints.filter(|end| end.namespace == namespace).peekable();
+    of_namespace.peek().is_some() && of_namespace.all(|end| closes(state, end, Direction::Egress))
+}
+
+/// Whether policies decide all of a direction at an endpoint: one governs it whose tier lets nothing on.
+fn closes(state: &ClusterState, end: &Endpoint, direction: Direction) -> bool {
     let policies = state.policy().policies();
-    let selecting = policies.selecting(&dest);
+    let selecting = policies.selecting(end);
     let governing: Vec<_> = selecting
         .into_iter()
-        .filter(|policy| {
-            policy.staged.is_none() && policy.stage == HostStage::Normal && policy.governs(Direction::Ingress)
-        })
+        .filter(|policy| policy.staged.is_none() && policy.stage == HostStage::Normal && policy.governs(direction))
         .collect();
-    let passes = |policy: &&Compiled| policy.actions(Direction::Ingress).any(|action| action == Action::Pass);
+    let passes = |policy: &&Compiled| policy.actions(direction).any(|action| action == Action::Pass);
     let ends = |tier: &str| policies.tier(tier).is_some_and(|tier| tier.default_action == Action::Deny);
     governing.iter().any(|policy| {
         let of_tier = || governing.iter().filter(|other| other.tier == policy.tier);
@@ -106,11 +132,11 @@ fn verify(told: &Told<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use catchment_core::{Confidence, FindingKind, Severity, Status};
+    use catchment_core::{Confidence, FindingKind, FindingRow, Severity, Status};
     use serde_json::json;
 
     use crate::detect::Settings;
-    use crate::detect::objects::{pod, policy};
+    use crate::detect::objects::{pod, policy, surroundings};
     use crate::detect::testing::{HitExt, Scene, end_of_tier, flow, profile, rule};
 
     #[test]
@@ -175,6 +201,26 @@ mod tests {
         let mut scene = Scene::with_cluster(Settings::default(), cluster(&json!({"action": "Deny"})));
         scene.window([flow("shop/api", "shop/web:80").dst().trace([profile("shop")])]);
         assert_eq!(scene.window([probed()])[0].status, Status::Resolved);
+    }
+
+    #[test]
+    fn egress_is_over_when_policies_govern_all_pods_of_the_namespace() {
+        let denied = |name: &str, selector: &str| {
+            policy(&format!("shop/{name}"), json!({"selector": selector, "types": ["Egress"], "egress": []}))
+        };
+        let pods = ["web", "job"].map(|app| (-60, pod(&format!("shop/{app}"), json!({"app": app}))));
+        let policies = [(2, denied("web", "app == 'web'")), (4, denied("rest", "all()"))];
+        let known = surroundings().into_iter().map(|object| (-60, object)).chain(pods).chain(policies);
+        let mut scene = Scene::with_cluster(Settings::default(), known);
+        let sent = || flow("shop/web", "pub:443").trace([profile("shop")]);
+        let told = |rows: Vec<FindingRow>| rows.into_iter().filter(|row| row.kind == FindingKind::NoPolicy);
+        let told = |rows| told(rows).map(|row| row.status).collect::<Vec<_>>();
+        assert_eq!(told(scene.window([sent()])), [Status::Opened]);
+        // Of the pods some are governed, then all; a connection that outlives the edit goes on for a while.
+        let later: Vec<_> = (0..6).flat_map(|_| told(scene.window([sent()]))).collect();
+        assert_eq!(later, []);
+        let quiet: Vec<_> = (0..10).flat_map(|_| told(scene.window([]))).collect();
+        assert_eq!(quiet, [Status::Resolved]);
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl Rule for Scan {
         for source in woken {
             self.judge(source, view, out);
         }
-        if has_passed(view, RECENT) {
+        if view.ends(RECENT) {
             self.callers.retain(|_, met| *met > horizon);
             self.sources.retain(|_, tries| tries.failed.values().any(|failure| failure.at > horizon));
         }
@@ -264,11 +264,6 @@ fn target(peer: u64, talk: &Conversation) -> u64 {
 
 fn most(view: &View<'_>) -> usize {
     DESTINATIONS.max(2 * view.settings.thresholds.scan_destinations as usize)
-}
-
-/// Whether a multiple of `period` lies in the window, so that what is done then is not done in every window.
-fn has_passed(view: &View<'_>, period: Period) -> bool {
-    view.window.end.align(period.micros()) > view.window.start
 }
 
 /// Whether some reporter saw a reply.
