@@ -95,15 +95,15 @@ fn share(what: &str, make: fn(usize, i64) -> Entry, keys: usize) {
     let share = |[with, without]: &[f64; 2]| (with - without) / with;
     let mut rounds: Vec<_> = (0..ROUNDS.min(KEYS / keys)).map(|_| round(WINDOWS)).collect();
     rounds.sort_by(|a, b| share(a).total_cmp(&share(b)));
-    let last = rounds.len() - 1;
-    let [with, without] = rounds[last.div_ceil(2)];
-    let [least, median, most] = [0, last.div_ceil(2), last].map(|round| share(&rounds[round]));
+    let (middle, last) = (rounds.len() / 2, rounds.len() - 1);
+    let [with, without] = rounds[middle];
+    let [low, median, high] = [0, middle, last].map(|round| share(&rounds[round]));
     println!(
         "{what:<12} {keys:>7} keys: the line {with:>6.0} ns a key and window, {:>5.0} of them to detect: {:>4.1} % ({:.1} to {:.1}), budget {:.0} % {}; {:?}",
         with - without,
         median * 100.0,
-        least * 100.0,
-        most * 100.0,
+        low * 100.0,
+        high * 100.0,
         SHARE * 100.0,
         if median < SHARE { "met" } else { "MISSED" },
         detector.effort(),
