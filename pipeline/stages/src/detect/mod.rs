@@ -268,15 +268,14 @@ impl Detector {
         let mut at = 0;
         let talks = &window.conversations;
         for (place, row) in talks.iter().enumerate() {
-            let rows = self.seats.rows_of(at, &row.key, talks.get(place + 1).map(|next| &next.key));
+            let (rows, added) = self.seats.rows_of(at, &row.key, talks.get(place + 1).map(|next| &next.key));
             at = rows.end;
-            let flows = &window.flows[rows.clone()];
+            let flows = &window.flows[rows];
             let seat = self.seats.talk(row, &flows[0], view, &self.rules, (&mut self.pairs, &mut self.peers));
             let Some((number, peer)) = seat.numbers else {
                 self.so_far.unheard += 1;
                 continue;
             };
-            let added = self.seats.added(rows);
             let signs = Signs::of(row, added.signs);
             let pair = self.pairs.get(number);
             let due =

@@ -44,6 +44,12 @@ pub(super) struct Added {
     pub(super) signs: Signs,
 }
 
+impl Added {
+    fn and(self, other: Self) -> Self {
+        Self { states: self.states | other.states, signs: self.signs.and(other.signs) }
+    }
+}
+
 /// A conversation with the rules that listen to it.
 #[derive(Debug)]
 struct TalkSeat {
@@ -125,9 +131,14 @@ impl<S: Seat> Turn<S> {
         self.seats.push_back(seat);
     }
 
-    /// The seats of these places of the newest window.
-    fn newest(&self, places: Range<usize>) -> impl Iterator<Item = &S> {
-        self.seats.range(self.left + places.start..self.left + places.end)
+    /// The seat at a place of the newest window.
+    fn newest(&self, place: usize) -> &S {
+        &self.seats[self.left + place]
+    }
+
+    /// The seats of the newest window from a place on.
+    fn newest_from(&self, place: usize) -> impl Iterator<Item = &S> {
+        self.seats.range(self.left + place..)
     }
 }
 
@@ -171,21 +182,21 @@ impl Seats {
         }
     }
 
-    /// The places of the rows of a conversation, whose first has its key and is not before `from`: up to the `next` one's,
-    /// without rows that give up who talked, which belong to none.
-    pub(super) fn rows_of(&self, from: usize, key: &Arc<KeyRecord>, next: Option<&Arc<KeyRecord>>) -> Range<usize> {
-        let seats = |from: usize| self.rows.newest(from..self.rows.seats.len() - self.rows.left);
-        let first = from + seats(from).take_while(|seat| !Arc::ptr_eq(&seat.key, key)).count();
-        let is_next = |seat: &&RowSeat| next.is_some_and(|next| Arc::ptr_eq(&seat.key, next));
-        let others = seats(first + 1).take_while(|seat| !is_next(seat) && !seat.gives_up_ends).count();
-        first..first + 1 + others
-    }
-
-    /// What some of these rows add to their conversation.
-    pub(super) fn added(&self, rows: Range<usize>) -> Added {
-        self.rows.newest(rows).fold(Added::default(), |all, seat| Added {
-            states: all.states | seat.adds.states,
-            signs: all.signs.and(seat.adds.signs),
+    /// The places of the rows of a conversation, whose first has its key and is not before `from`, and what they add to it:
+    /// up to the `next` one's, without rows that give up who talked, which belong to none.
+    pub(super) fn rows_of(
+        &self,
+        from: usize,
+        key: &Arc<KeyRecord>,
+        next: Option<&Arc<KeyRecord>>,
+    ) -> (Range<usize>, Added) {
+        let mut seats = self.rows.newest_from(from);
+        let before = seats.by_ref().take_while(|seat| !Arc::ptr_eq(&seat.key, key)).count();
+        let first = from + before;
+        let is_next = |seat: &RowSeat| next.is_some_and(|next| Arc::ptr_eq(&seat.key, next));
+        let others = seats.take_while(|seat| !is_next(seat) && !seat.gives_up_ends);
+        others.fold((first..first + 1, self.rows.newest(first).adds), |(rows, added), seat| {
+            (rows.start..rows.end + 1, added.and(seat.adds))
         })
     }
 
@@ -209,8 +220,7 @@ impl Seats {
 
     /// Numbers of subjects that seats hold.
     pub(super) fn slots(&self) -> impl Iterator<Item = u32> {
-        let newest = self.rows.seats.range(self.rows.left..);
-        newest.flat_map(|seat| seat.cases.iter().map(|case| case.slot))
+        self.rows.newest_from(0).flat_map(|seat| seat.cases.iter().map(|case| case.slot))
     }
 }
 
