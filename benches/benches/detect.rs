@@ -204,18 +204,7 @@ fn key(pair: usize, reporter: i32, trace: &Arc<Trace>) -> FlowKey {
 fn row(key: Arc<KeyRecord>, labels: &Arc<Labels>) -> FlowRow {
     let counters =
         Counters { packets_in: 9, packets_out: 9, bytes_in: 900, bytes_out: 9000, started: 1, completed: 1, live: 1 };
-    FlowRow {
-        key,
-        source_labels: labels.clone(),
-        dest_labels: labels.clone(),
-        counters,
-        records: 1,
-        buckets: 1,
-        labels_varied: false,
-        trace_split: false,
-        ends: None,
-        services: None,
-    }
+    FlowRow::new(key, labels.clone(), labels.clone(), counters)
 }
 
 fn conversation(rows: &[FlowRow]) -> Conversation {

@@ -148,16 +148,5 @@ fn row(n: usize) -> FlowRow {
         trace: Arc::new(Trace::new(vec![], vec![])),
     };
     let labels = Arc::new(Labels::new(vec![]));
-    FlowRow {
-        key: Arc::new(KeyRecord::new(key, true)),
-        source_labels: labels.clone(),
-        dest_labels: labels,
-        counters: Counters::default(),
-        records: 1,
-        buckets: 1,
-        labels_varied: false,
-        trace_split: false,
-        ends: None,
-        services: None,
-    }
+    FlowRow::new(Arc::new(KeyRecord::new(key, true)), labels.clone(), labels, Counters::default())
 }

@@ -66,18 +66,9 @@ fn flow_row(source: (&str, i32), dest: (&str, i32), reporter: i32, action: i32) 
     let (source, dest) = (end(source), end(dest));
     let key = FlowKey { source, dest, dest_port: 5432, protocol: "TCP".into(), service, reporter, action, trace };
     let labels = Arc::new(Labels::new(vec![]));
-    FlowRow {
-        key: Arc::new(KeyRecord::new(key, true)),
-        source_labels: labels.clone(),
-        dest_labels: labels,
-        counters: Counters { bytes_in: 10, bytes_out: 200, packets_in: 1, packets_out: 2, ..Counters::default() },
-        records: 4,
-        buckets: 4,
-        labels_varied: false,
-        trace_split: false,
-        ends: None,
-        services: None,
-    }
+    let counters = Counters { bytes_in: 10, bytes_out: 200, packets_in: 1, packets_out: 2, ..Counters::default() };
+    let row = FlowRow::new(Arc::new(KeyRecord::new(key, true)), labels.clone(), labels, counters);
+    FlowRow { records: 4, buckets: 4, ..row }
 }
 
 fn missing(event: &Value, required: &[&str]) -> Vec<String> {

@@ -95,6 +95,27 @@ pub struct FlowRow {
 }
 
 impl FlowRow {
+    /// A row of one record in one bucket; nobody has looked who stands at its ends.
+    pub const fn new(
+        key: Arc<KeyRecord>,
+        source_labels: Arc<Labels>,
+        dest_labels: Arc<Labels>,
+        counters: Counters,
+    ) -> Self {
+        Self {
+            key,
+            source_labels,
+            dest_labels,
+            counters,
+            records: 1,
+            buckets: 1,
+            labels_varied: false,
+            trace_split: false,
+            ends: None,
+            services: None,
+        }
+    }
+
     /// Who stands at both ends, as far as it is known.
     pub fn ends(&self) -> &Ends {
         self.ends.as_ref().unwrap_or_else(|| Ends::unknown())

@@ -35,18 +35,8 @@ fn reached(workload: &str, is_decided: bool) -> FlowRow {
         trace: Arc::new(Trace::new(vec![hit], Vec::new())),
     };
     let no_labels = || Arc::new(Labels::new(Vec::new()));
-    FlowRow {
-        key: Arc::new(KeyRecord::new(key, true)),
-        source_labels: no_labels(),
-        dest_labels: no_labels(),
-        counters: Counters { packets_in: 3, packets_out: 3, bytes_in: 300, bytes_out: 300, ..Counters::default() },
-        records: 1,
-        buckets: 1,
-        labels_varied: false,
-        trace_split: false,
-        ends: None,
-        services: None,
-    }
+    let counters = Counters { packets_in: 3, packets_out: 3, bytes_in: 300, bytes_out: 300, ..Counters::default() };
+    FlowRow::new(Arc::new(KeyRecord::new(key, true)), no_labels(), no_labels(), counters)
 }
 
 /// The epoch of a minute with its rows.

@@ -357,18 +357,8 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn row(identity: Identity, counters: Counters, records: u32, buckets: u16) -> FlowRow {
-    FlowRow {
-        key: identity.key,
-        source_labels: identity.source_labels,
-        dest_labels: identity.dest_labels,
-        counters,
-        records,
-        buckets,
-        labels_varied: false,
-        trace_split: false,
-        ends: None,
-        services: None,
-    }
+    let Identity { key, source_labels, dest_labels } = identity;
+    FlowRow { records, buckets, ..FlowRow::new(key, source_labels, dest_labels, counters) }
 }
 
 fn bounded(record: &[u8]) -> Result<(), Fault> {

@@ -43,18 +43,7 @@ fn end(namespace: Option<&str>, name: &str, kind: i32) -> Endpoint {
 fn row(source: Endpoint, source_labels: Arc<Labels>, dest: Endpoint, dest_port: i64, service: Service) -> FlowRow {
     let trace = Arc::new(Trace::new(vec![], vec![]));
     let key = FlowKey { source, dest, dest_port, protocol: "tcp".into(), service, reporter: 1, action: 1, trace };
-    FlowRow {
-        key: Arc::new(KeyRecord::new(key, true)),
-        source_labels,
-        dest_labels: labels(&[]),
-        counters: Counters::default(),
-        records: 1,
-        buckets: 1,
-        labels_varied: false,
-        trace_split: false,
-        ends: None,
-        services: None,
-    }
+    FlowRow::new(Arc::new(KeyRecord::new(key, true)), source_labels, labels(&[]), Counters::default())
 }
 
 /// A row whose source is a workload of `shop`.

@@ -101,18 +101,8 @@ fn key(source: &str, dest: &str, dest_port: i64) -> Arc<KeyRecord> {
 
 fn flow(key: Arc<KeyRecord>) -> FlowRow {
     let labels = Arc::new(Labels::new(vec!["app=shop".into()]));
-    FlowRow {
-        key,
-        source_labels: labels.clone(),
-        dest_labels: labels,
-        counters: Counters { packets_in: 3, bytes_in: 180, ..Counters::default() },
-        records: 1,
-        buckets: 1,
-        labels_varied: false,
-        trace_split: false,
-        ends: None,
-        services: None,
-    }
+    let counters = Counters { packets_in: 3, bytes_in: 180, ..Counters::default() };
+    FlowRow::new(key, labels.clone(), labels, counters)
 }
 
 fn conversation(key: Arc<KeyRecord>) -> Conversation {

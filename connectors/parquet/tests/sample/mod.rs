@@ -63,18 +63,8 @@ fn minute(n: u64) -> Span {
 }
 
 fn flow(i: u64, n: u64) -> FlowRow {
-    FlowRow {
-        key: Arc::new(key(i)),
-        source_labels: labels(i),
-        dest_labels: labels(0),
-        counters: counters(i + n),
-        records: 4,
-        buckets: 2,
-        labels_varied: i % 2 == 1,
-        trace_split: i % 3 == 1,
-        ends: None,
-        services: None,
-    }
+    let row = FlowRow::new(Arc::new(key(i)), labels(i), labels(0), counters(i + n));
+    FlowRow { records: 4, buckets: 2, labels_varied: i % 2 == 1, trace_split: i % 3 == 1, ..row }
 }
 
 fn counters(n: u64) -> Counters {

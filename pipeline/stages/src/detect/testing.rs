@@ -392,16 +392,10 @@ impl Flow {
         let [source_labels, dest_labels] = self.labels.map(|labels| Arc::new(Labels::new(labels)));
         let [source, dest] = [self.source, self.dest].map(|who| Arc::new(Identity::new(who)));
         FlowRow {
-            key: Arc::new(key),
-            source_labels,
-            dest_labels,
-            counters,
-            records: 1,
-            buckets: 1,
-            labels_varied: false,
             trace_split: self.split,
             ends: Some(Ends { source, dest }),
             services: self.served.map(|served| Arc::new(Services::new(served))),
+            ..FlowRow::new(Arc::new(key), source_labels, dest_labels, counters)
         }
     }
 }
