@@ -63,7 +63,7 @@ bench: ## Benchmarks of the stages
 quality: ## What findings find and make up over planted truth, some minutes; rewrites docs/quality.md
 	cargo run --release -p catchment-quality -- full docs/quality.md
 
-quality-brief: ## The same over three clusters; fails where a kind of finding is below its bar
+quality-brief: ## The same over three clusters, and memory at a million keys; fails where either is beyond its bar
 	tools/quality.sh
 
 docs: ## Reference documentation of every crate, in target/doc

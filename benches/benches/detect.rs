@@ -1,4 +1,4 @@
-//! Findings: what looking for trouble adds to the whole line from bytes of flows to rows in JSON, and what is remembered.
+//! Findings: what looking for trouble adds to the whole line from bytes of flows to rows in JSON.
 //!
 //! The cluster is an ordinary one: nothing is wrong with it, and in every window a quarter of the pairs is idle. Without
 //! any policy every row is a case of one rule; with policies nearly none is.
@@ -6,16 +6,12 @@
 #![allow(clippy::print_stdout, reason = "tables are what this program is for")]
 
 use std::hint::black_box;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use catchment_benches::input::{self, WINDOW};
 use catchment_benches::{fold, measure};
-use catchment_core::{
-    Agreement, ClosedWindow, Conversation, Counters, Endpoint, Entry, Epoch, EventTime, FlowKey, FlowRow, Half,
-    KeyRecord, Labels, PolicyHit, PolicyRef, Service, Span, Symmetry, Trace, json,
-};
+use catchment_core::{Counters, Entry, Epoch, EventTime, Span, Symmetry, json};
 use catchment_stages::detect::{Detector, Settings};
 use catchment_stages::{InlineWorkers, KeyLimits, Shard};
 
@@ -33,12 +29,6 @@ const KEYS: usize = 400_000;
 const TURNS: usize = 4;
 /// The budget: detection as a share of the line that it belongs to.
 const SHARE: f64 = 0.1;
-/// The budget: bytes that a key adds to what is remembered.
-const BYTES: u64 = 300;
-/// Keys that memory is measured at.
-const MANY_KEYS: usize = 1_000_000;
-/// Windows that memory is measured after: enough to forget and to learn anew.
-const MANY_WINDOWS: i64 = 12;
 
 /// Input, distinct keys.
 type Case = (&'static str, fn(usize, i64) -> Entry, usize);
@@ -52,21 +42,13 @@ const CASES: [Case; 6] = [
     ("policies", input::list, 200_000),
 ];
 
-/// `cargo bench --bench detect -- policies-20000` runs the cases whose name begins so, `-- memory` only that.
+/// `cargo bench --bench detect -- policies-20000` runs the cases whose name begins so.
 fn main() {
     let only = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
-    if only == "memory-here" {
-        return memory();
-    }
     for (what, make, keys) in CASES {
         if format!("{what}-{keys}").starts_with(&only) {
             share(what, make, keys);
         }
-    }
-    if "memory".starts_with(&only) {
-        let program = std::env::current_exe().expect("this program has a path");
-        let status = Command::new(program).arg("memory-here").status().expect("the measuring process starts");
-        assert!(status.success(), "the measuring process failed");
     }
 }
 
@@ -138,90 +120,4 @@ fn render(epoch: &Epoch) {
     json::for_each_row(epoch, |_, row| {
         black_box(row);
     });
-}
-
-/// What is remembered of very many keys, in a process that does nothing else.
-fn memory() {
-    for has_policies in [false, true] {
-        let mut epoch = many_keys(has_policies);
-        let before = measure::resident();
-        let mut detector = Detector::new(Arc::new(Settings::default()), "bench", None);
-        for minute in 0..MANY_WINDOWS {
-            epoch.window.as_mut().expect("it has one").span = span(minute);
-            detector.observe(&mut epoch);
-        }
-        let bytes = measure::resident().saturating_sub(before) / MANY_KEYS as u64;
-        println!(
-            "memory, {MANY_KEYS} keys {} policies: {bytes} B a key, budget {BYTES} B {}; {:?}",
-            if has_policies { "with" } else { "without" },
-            if bytes < BYTES { "met" } else { "MISSED" },
-            detector.effort()
-        );
-    }
-}
-
-/// A window of pairs that both nodes report.
-fn many_keys(has_policies: bool) -> Epoch {
-    let labels = Arc::new(Labels::new(Vec::new()));
-    let trace = Arc::new(Trace::new(vec![hit(has_policies)], Vec::new()));
-    let keys = (0..MANY_KEYS).map(|n| Arc::new(KeyRecord::new(key(n / 2, 1 + (n % 2) as i32, &trace), true)));
-    let mut keys: Vec<_> = keys.collect();
-    keys.sort_by(|a, b| a.canonical.cmp(&b.canonical));
-    let flows: Vec<_> = keys.into_iter().map(|key| row(key, &labels)).collect();
-    let conversations = flows.chunks(2).map(conversation).collect();
-    let window = ClosedWindow { span: span(0), coverage: 1.0, identity: None, flows, conversations };
-    let mut epoch =
-        fold(&input::window(2, input::list), &mut InlineWorkers(vec![Shard::new(WINDOW, KeyLimits::default())]))
-            .swap_remove(0);
-    epoch.window = Some(window);
-    epoch
-}
-
-fn hit(is_policy: bool) -> PolicyHit {
-    let (kind, tier) = if is_policy { (1, Some("default".into())) } else { (9, None) };
-    let policy = PolicyRef { kind, namespace: is_policy.then(|| "shop".into()), name: Some("allow".into()), tier };
-    PolicyHit { policy, action: 1, policy_index: 0, rule_index: 0, trigger: None }
-}
-
-fn key(pair: usize, reporter: i32, trace: &Arc<Trace>) -> FlowKey {
-    let end = |role: &str, n: usize| Endpoint {
-        namespace: Some(format!("team-{}", n % 100).into()),
-        raw_name: format!("{role}-{n}-7d4b9c6f5-*").into(),
-        kind: 1,
-    };
-    FlowKey {
-        source: end("client", pair % 10_000),
-        dest: end("server", pair / 10_000),
-        dest_port: 8080,
-        protocol: "tcp".into(),
-        service: Service::default(),
-        reporter,
-        action: 1,
-        trace: trace.clone(),
-    }
-}
-
-fn row(key: Arc<KeyRecord>, labels: &Arc<Labels>) -> FlowRow {
-    let counters =
-        Counters { packets_in: 9, packets_out: 9, bytes_in: 900, bytes_out: 9000, started: 1, completed: 1, live: 1 };
-    FlowRow::new(key, labels.clone(), labels.clone(), counters)
-}
-
-fn conversation(rows: &[FlowRow]) -> Conversation {
-    let half = |row: &FlowRow| Half {
-        reporter: row.key.key.reporter,
-        action: row.key.key.action,
-        counters: row.counters,
-        traces: vec![row.key.key.trace.clone()],
-        trace_split: false,
-        has_connections: true,
-    };
-    Conversation {
-        key: rows[0].key.clone(),
-        halves: rows.iter().map(half).collect(),
-        expected_halves: Some(2),
-        agreement: Agreement::Agree,
-        symmetry: Symmetry::Symmetric,
-        ends: None,
-    }
 }

@@ -8,11 +8,13 @@
 //!
 //! Everything is a function of the seeds and happens in event time: no network, no clock.
 
+mod memory;
 mod plan;
 mod run;
 mod score;
 mod table;
 
+pub use memory::{KEYS, MOST_BYTES, bytes_a_key};
 pub use plan::{Course, JUDGED_FROM, brief, calm, full};
 pub use run::{Outcome, Told, run};
 pub use score::{Complaint, Judged, Scores};

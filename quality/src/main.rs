@@ -1,4 +1,4 @@
-//! Measures how good the findings are: `quality full|brief|calm|look COURSE SEED`.
+//! Measures how good the findings are: `quality full|brief|calm|memory|look COURSE SEED`.
 
 #![allow(clippy::print_stdout, reason = "tables are what this program is for")]
 
@@ -8,13 +8,19 @@ use std::sync::Mutex;
 use std::{env, fs, thread};
 
 use catchment_core::{Error, Result};
-use catchment_quality::{Course, JUDGED_FROM, Scores, brief, calm, full, page, run, table};
+use catchment_quality::{
+    Course, JUDGED_FROM, KEYS, MOST_BYTES, Scores, brief, bytes_a_key, calm, full, page, run, table,
+};
 use catchment_simulator::Options;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const USAGE: &str = "\
 quality full FILE   every kind at least 300 times and a calm week; writes the page FILE
 quality brief       a few of every kind over three clusters; fails where a kind is below the bar
 quality calm        the calm week alone
+quality memory      what is remembered of a million flow keys; fails above the bound
 quality look COURSE SEED
                     every miss and every false finding of one cluster, for a SEED below 1000";
 
@@ -25,6 +31,7 @@ fn main() -> ExitCode {
         ["full", file] => write_page(Path::new(file)),
         ["brief"] => judge(&brief()),
         ["calm"] => over(&[calm()], JUDGED_FROM).map(|scores| show(&scores)),
+        ["memory"] => remember(),
         ["look", course, seed] => look(course, seed),
         _ => Err(Error::user(USAGE)),
     };
@@ -67,6 +74,12 @@ fn judge(courses: &[Course]) -> Result<()> {
     show(&scores);
     let failing: Vec<_> = scores.failing().iter().map(|kind| kind.name()).collect();
     if failing.is_empty() { Ok(()) } else { Err(Error::user(format!("below the bar: {}", failing.join(", ")))) }
+}
+
+fn remember() -> Result<()> {
+    let bytes = bytes_a_key();
+    println!("{bytes} B remembered for each of {KEYS} flow keys, at most {MOST_BYTES}");
+    if bytes <= MOST_BYTES { Ok(()) } else { Err(Error::user("above the bound")) }
 }
 
 fn look(course: &str, seed: &str) -> Result<()> {
