@@ -297,7 +297,9 @@ impl Detector {
         if self.so_far.windows.is_multiple_of(FORGET_EVERY) {
             self.pairs.age(now);
             self.peers.age(now);
-            self.observed.age(now, &self.sightings.open(FindingKind::Scan));
+            if self.observed.age(now, &self.sightings.open(FindingKind::Scan)) {
+                self.seats = Seats::default();
+            }
             self.sightings.forget_unused(self.seats.slots());
         }
     }

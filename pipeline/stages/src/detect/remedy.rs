@@ -161,29 +161,33 @@ impl Observed {
         }
     }
 
-    /// Forgets what no window has shown for a day, and what was noted of those who scan; `scans` are the subjects of open
-    /// scans.
-    pub(super) fn age(&mut self, now: EventTime, scans: &[Subject]) {
+    /// Forgets what no window has shown for a day; `scans` are the subjects of open scans. Where one is over, what was noted
+    /// of its source goes, as what it reached cannot be told from what is wanted: then keys are to be met anew.
+    #[must_use]
+    pub(super) fn age(&mut self, now: EventTime, scans: &[Subject]) -> bool {
         let horizon = now.plus(-REMEMBERED.micros());
         self.scopes.retain(|_, watched| watched.last >= horizon);
         let name =
             |subject: &Subject| Some((subject.get("namespace")?.to_owned(), subject.get("workload")?.to_owned()));
-        self.scanners = scans.iter().filter_map(name).collect();
-        self.forget_scanned();
+        let scanners = scans.iter().filter_map(name).collect();
+        let before = std::mem::replace(&mut self.scanners, scanners);
+        let over: BTreeSet<_> = before.difference(&self.scanners).cloned().collect();
+        if !over.is_empty() {
+            self.forget_all_of(&over);
+        }
+        !over.is_empty()
     }
 
-    /// When the scan is over, what it reached must not be offered: nobody can tell it from what is wanted any more.
-    fn forget_scanned(&mut self) {
-        let Self { scopes, scanners } = self;
-        let scans = |namespace: &str, workload: &str| scanners.contains(&(namespace.to_owned(), workload.to_owned()));
-        scopes.retain(|scope, watched| match scope {
-            Scope::Workload { namespace, workload, sends: true } => !scans(namespace, workload),
+    fn forget_all_of(&mut self, workloads: &BTreeSet<(String, String)>) {
+        let is_one = |namespace: &str, workload: &str| workloads.contains(&(namespace.to_owned(), workload.to_owned()));
+        self.scopes.retain(|scope, watched| match scope {
+            Scope::Workload { namespace, workload, sends: true } => !is_one(namespace, workload),
             Scope::Workload { .. } => true,
-            Scope::Rule { .. } => watched.users.is_disjoint(scanners),
+            Scope::Rule { .. } => watched.users.is_disjoint(workloads),
         });
-        for watched in scopes.values_mut().filter(|_| !scanners.is_empty()) {
+        for watched in self.scopes.values_mut() {
             watched.contacts.retain(
-                |(peer, ..)| !matches!(peer, Peer::Workload { namespace, workload, .. } if scans(namespace, workload)),
+                |(peer, ..)| !matches!(peer, Peer::Workload { namespace, workload, .. } if is_one(namespace, workload)),
             );
         }
     }
