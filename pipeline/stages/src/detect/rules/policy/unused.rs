@@ -84,6 +84,8 @@ impl Rule for Unused {
         let unused = state.policy().policies().policies().filter(|policy| self.is_unused(state, policy, horizon));
         let mut names: Vec<_> = unused.map(|policy| policy_name(&policy.id)).collect();
         names.sort_unstable();
+        // Policies of several kinds may bear one name.
+        names.dedup();
         for name in names {
             out.holds(Case::new(KIND, Subject::default().with("policy", Some(&name))));
         }
