@@ -80,6 +80,17 @@ pub struct PolicyHit {
     pub trigger: Option<PolicyRef>,
 }
 
+impl PolicyHit {
+    /// Why the flow goes as it does if this step decides.
+    pub fn reason(&self) -> VerdictReason {
+        match PolicyKind::try_from(self.policy.kind) {
+            Ok(PolicyKind::Profile) => VerdictReason::Profile,
+            Ok(PolicyKind::EndOfTier) => VerdictReason::EndOfTier,
+            _ => VerdictReason::Rule,
+        }
+    }
+}
+
 /// A whole policy trace, shared by all keys that carry it.
 #[derive(Debug)]
 pub struct Trace {
@@ -142,12 +153,7 @@ impl Trace {
 
     /// How the enforced trace ended; `None` for an empty trace.
     pub fn verdict_reason(&self) -> Option<VerdictReason> {
-        let kind = self.deciding()?.policy.kind;
-        Some(match PolicyKind::try_from(kind) {
-            Ok(PolicyKind::Profile) => VerdictReason::Profile,
-            Ok(PolicyKind::EndOfTier) => VerdictReason::EndOfTier,
-            _ => VerdictReason::Rule,
-        })
+        self.deciding().map(PolicyHit::reason)
     }
 
     /// The policy that decided, as `namespace/name` or `name`; for an end of tier its trigger, for

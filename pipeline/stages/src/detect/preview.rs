@@ -1,7 +1,7 @@
 //! What the pending trace of a flow says: the verdict if it were judged anew, and whose doing that is.
 
-use catchment_core::{KeyRecord, PolicyHit, PolicyRef};
-use catchment_schemas::goldmane::{Action, PolicyKind};
+use catchment_core::{KeyRecord, PolicyHit, PolicyRef, VerdictReason};
+use catchment_schemas::goldmane::Action;
 
 /// A verdict that would be another one.
 pub(crate) struct Preview<'a> {
@@ -35,7 +35,10 @@ pub(crate) fn replaced(key: &KeyRecord) -> Option<&PolicyHit> {
     let is_edited = trace.pending.iter().all(|hit| staged(hit).is_none());
     let decides_else = match pending.action {
         action if action == Action::Deny as i32 => true,
-        action if action == allow => is_rule(enforced) && is_rule(pending) && enforced.policy != pending.policy,
+        action if action == allow => {
+            [enforced, pending].iter().all(|hit| hit.reason() == VerdictReason::Rule)
+                && enforced.policy != pending.policy
+        }
         _ => false,
     };
     (key.key.action == allow && is_edited && decides_else).then_some(pending)
@@ -44,12 +47,6 @@ pub(crate) fn replaced(key: &KeyRecord) -> Option<&PolicyHit> {
 /// Whether traffic that was let in would be denied now, policies having been edited behind it.
 pub(crate) fn is_denied_now(key: &KeyRecord) -> bool {
     replaced(key).is_some_and(|hit| hit.action == Action::Deny as i32)
-}
-
-/// Whether a rule of a policy decides.
-fn is_rule(hit: &PolicyHit) -> bool {
-    let others = [PolicyKind::Profile, PolicyKind::EndOfTier].map(|kind| kind as i32);
-    !others.contains(&hit.policy.kind)
 }
 
 /// The staged policy of a step: its own, or what makes its tier end.

@@ -4,7 +4,7 @@
 //! two part only when policies were edited behind the connection: the edit has not taken effect for it. That is worse where
 //! a new connection would be denied than where another policy would let it in.
 
-use catchment_core::{FindingKind, FlowRow, PolicyHit, Resolution, Severity};
+use catchment_core::{FindingKind, FlowRow, Resolution, Severity};
 use catchment_schemas::goldmane::{Action, Reporter};
 
 use crate::detect::facts::{Facts, Talk};
@@ -44,13 +44,12 @@ impl Rule for StaleVerdict {
 
     fn story(&self, told: &Told<'_>) -> Story {
         let (source, dest, port) = (told.end("source"), told.end("dest"), told.port());
-        let sample = || told.tally.sample.iter().filter_map(|(key, _)| Some((key, replaced(key)?)));
-        let is_denial = |hit: &PolicyHit| hit.action == Action::Deny as i32;
-        let worst = sample().find(|(_, hit)| is_denial(hit)).or_else(|| sample().next());
-        let traces = worst.map(|(key, now)| {
+        let keys = || told.tally.sample.iter().map(|(key, _)| key);
+        let worst = keys().find(|key| is_denied_now(key)).or_else(|| keys().find(|key| replaced(key).is_some()));
+        let traces = worst.and_then(|key| Some((key, replaced(key)?))).map(|(key, now)| {
             format!("It was let in by: {}. Judged anew it would meet: {}. ", chain(&key.key.trace.enforced), hit(now))
         });
-        let (title, now, remediation) = if worst.is_none_or(|(_, hit)| is_denial(hit)) {
+        let (title, now, remediation) = if worst.is_none_or(|key| is_denied_now(key)) {
             (
                 "policies would deny now",
                 "a new one would be denied",
