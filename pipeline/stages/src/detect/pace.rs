@@ -12,19 +12,35 @@ const EVERY: Period = Period::secs(600);
 /// Times that it could not watch, at most: of more, what was watched before the oldest does not count.
 const HOLES: usize = 1024;
 
-/// What a rule has watched: windows of which no part is missing. Windows that never came, as while nobody ran, are holes in
-/// that like windows of which a part is missing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// When a rule looked last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pace {
-    watched: Option<Span>,
-    /// In order, and apart from each other.
-    holes: VecDeque<Span>,
     looked: Option<EventTime>,
 }
 
 impl Pace {
+    /// Whether it is time for a look; if so, that is noted.
+    pub(crate) fn is_due(&mut self, now: EventTime) -> bool {
+        let due = self.looked.is_none_or(|looked| looked.plus(EVERY.micros()) <= now);
+        if due {
+            self.looked = Some(now);
+        }
+        due
+    }
+}
+
+/// What a rule has watched: windows of which no part is missing. Windows that never came, as while nobody ran, are holes in
+/// that like windows of which a part is missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Watch {
+    watched: Option<Span>,
+    /// In order, and apart from each other.
+    holes: VecDeque<Span>,
+}
+
+impl Watch {
     /// Takes in a window, whole or not.
-    pub(crate) fn watch(&mut self, view: &View<'_>) {
+    pub(crate) fn take(&mut self, view: &View<'_>) {
         let window = view.window;
         let before = self.watched.get_or_insert(Span::new(window.start, window.start)).end;
         if before < window.start {
@@ -48,15 +64,6 @@ impl Pace {
         }
     }
 
-    /// Whether it is time for a look; if so, that is noted.
-    pub(crate) fn is_due(&mut self, now: EventTime) -> bool {
-        let due = self.looked.is_none_or(|looked| looked.plus(EVERY.micros()) <= now);
-        if due {
-            self.looked = Some(now);
-        }
-        due
-    }
-
     /// Since when it has watched for so long, the holes left out; `None` if it has not.
     pub(crate) fn since(&self, time: Period) -> Option<EventTime> {
         let watched = self.watched?;
@@ -75,7 +82,7 @@ impl Pace {
 mod tests {
     use catchment_core::{ClosedWindow, EventTime, Period, Span};
 
-    use super::{HOLES, Pace};
+    use super::{HOLES, Watch};
     use crate::detect::Settings;
     use crate::detect::view::View;
 
@@ -84,39 +91,39 @@ mod tests {
     }
 
     /// A rule that watched these minutes, of which those that are not whole are told.
-    fn watched(minutes: impl IntoIterator<Item = (i64, bool)>) -> Pace {
-        let (mut pace, settings) = (Pace::default(), Settings::default());
+    fn watched(minutes: impl IntoIterator<Item = (i64, bool)>) -> Watch {
+        let (mut watch, settings) = (Watch::default(), Settings::default());
         for (n, is_whole) in minutes {
             let (span, coverage) = (Span::new(minute(n), minute(n + 1)), if is_whole { 1.0 } else { 0.75 });
             let window = ClosedWindow { span, coverage, identity: None, flows: Vec::new(), conversations: Vec::new() };
-            pace.watch(&View::new(&window, &settings, None));
+            watch.take(&View::new(&window, &settings, None));
         }
-        pace
+        watch
     }
 
-    fn since(pace: &Pace, minutes: u64) -> Option<i64> {
-        pace.since(Period::secs(60 * minutes)).map(|since| since.0 / 60_000_000)
+    fn since(watch: &Watch, minutes: u64) -> Option<i64> {
+        watch.since(Period::secs(60 * minutes)).map(|since| since.0 / 60_000_000)
     }
 
     #[test]
     fn what_is_watched_without_a_break_is_watched_since_then() {
-        let pace = watched((10..20).map(|n| (n, true)));
-        assert_eq!([since(&pace, 3), since(&pace, 10), since(&pace, 11)], [Some(17), Some(10), None]);
+        let watch = watched((10..20).map(|n| (n, true)));
+        assert_eq!([since(&watch, 3), since(&watch, 10), since(&watch, 11)], [Some(17), Some(10), None]);
     }
 
     #[test]
     fn windows_that_never_came_and_such_with_holes_do_not_count() {
-        let pace = watched([(10, true), (11, true), (15, true), (16, false), (17, false), (18, true), (19, true)]);
-        assert_eq!([since(&pace, 2), since(&pace, 3)], [Some(18), Some(15)]);
-        assert_eq!([since(&pace, 4), since(&pace, 5), since(&pace, 6)], [Some(11), Some(10), None]);
+        let watch = watched([(10, true), (11, true), (15, true), (16, false), (17, false), (18, true), (19, true)]);
+        assert_eq!([since(&watch, 2), since(&watch, 3)], [Some(18), Some(15)]);
+        assert_eq!([since(&watch, 4), since(&watch, 5), since(&watch, 6)], [Some(11), Some(10), None]);
     }
 
     #[test]
     fn of_too_many_holes_the_oldest_ends_what_is_known() {
         let holes = 2 * (HOLES as i64 + 3);
-        let pace = watched((0..holes).map(|n| (n, n % 2 == 1)));
+        let watch = watched((0..holes).map(|n| (n, n % 2 == 1)));
         let all = HOLES as u64;
-        assert_eq!([since(&pace, all).is_some(), since(&pace, all + 3).is_some()], [true, false]);
-        assert_eq!(pace.holes.len(), HOLES);
+        assert_eq!([since(&watch, all).is_some(), since(&watch, all + 3).is_some()], [true, false]);
+        assert_eq!(watch.holes.len(), HOLES);
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::ClusterState;
 use crate::detect::facts::Facts;
 use crate::detect::known::{Named, named, policies_named, policy_id, policy_name};
-use crate::detect::pace::Pace;
+use crate::detect::pace::{Pace, Watch};
 use crate::detect::rule::{Case, HOURLY, Rule, Story, Told};
 use crate::detect::sightings::Sightings;
 use crate::detect::view::View;
@@ -29,6 +29,7 @@ const MOST: usize = 4096;
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct StagedForgotten {
     pace: Pace,
+    watch: Watch,
     /// When a staged policy first had a part in a trace.
     met: BTreeMap<Named, EventTime>,
 }
@@ -56,7 +57,7 @@ impl Rule for StagedForgotten {
     }
 
     fn close(&mut self, view: &View<'_>, out: &mut Sightings) {
-        self.pace.watch(view);
+        self.watch.take(view);
         let now = view.window.end;
         if !self.pace.is_due(now) {
             return;
@@ -160,7 +161,7 @@ impl StagedForgotten {
         match self.first_met(policy) {
             Some(first) if told && first.plus(DAY.micros()) <= now => Some("ready"),
             Some(_) if told => Some("changes-nothing-so-far"),
-            None if view.is_whole() && self.pace.since(DAY).is_some() => Some("never-met"),
+            None if view.is_whole() && self.watch.since(DAY).is_some() => Some("never-met"),
             _ => None,
         }
     }

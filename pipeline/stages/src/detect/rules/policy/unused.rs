@@ -15,7 +15,7 @@ use crate::cluster::ClusterState;
 use crate::detect::bounded::put;
 use crate::detect::facts::Facts;
 use crate::detect::known::{Named, named, policies_named, policy_id, policy_name};
-use crate::detect::pace::Pace;
+use crate::detect::pace::{Pace, Watch};
 use crate::detect::rule::{Case, HOURLY, Rule, Story, Told};
 use crate::detect::sightings::Sightings;
 use crate::detect::view::View;
@@ -28,6 +28,7 @@ const MOST: usize = 50_000;
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Unused {
     pace: Pace,
+    watch: Watch,
     /// When a policy last had a part in a trace.
     hits: BTreeMap<Named, EventTime>,
     /// When a name last had traffic in a direction, by a hash of both.
@@ -63,11 +64,11 @@ impl Rule for Unused {
 
     fn close(&mut self, view: &View<'_>, out: &mut Sightings) {
         self.gone_through.clear();
-        self.pace.watch(view);
+        self.watch.take(view);
         if !self.pace.is_due(view.window.end) {
             return;
         }
-        let horizon = self.pace.since(view.settings.thresholds.unused_after);
+        let horizon = self.watch.since(view.settings.thresholds.unused_after);
         if let Some(horizon) = horizon {
             self.hits.retain(|_, last| *last >= horizon);
             self.active.retain(|_, last| *last >= horizon);
