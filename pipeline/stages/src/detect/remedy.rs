@@ -5,7 +5,7 @@
 //! told as `policy.staged-would-deny`. Nobody here applies it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use catchment_core::knowledge::policy::{
     Action, EntityRule, GlobalNetworkPolicy, NetworkPolicy, PolicySpec, PolicyType, Port, Protocol, Rule, StagedAction,
@@ -86,6 +86,26 @@ enum Peer {
     Public,
 }
 
+/// Workloads by namespace and name.
+type Workloads = BTreeSet<(String, String)>;
+
+fn holds(workloads: &Workloads, namespace: &str, workload: &str) -> bool {
+    workloads.contains(&(namespace.to_owned(), workload.to_owned()))
+}
+
+impl Scope {
+    /// Whether it is what one of these workloads sends.
+    fn is_sent_by(&self, workloads: &Workloads) -> bool {
+        matches!(self, Self::Workload { namespace, workload, sends: true } if holds(workloads, namespace, workload))
+    }
+}
+
+impl Peer {
+    fn is_among(&self, workloads: &Workloads) -> bool {
+        matches!(self, Self::Workload { namespace, workload, .. } if holds(workloads, namespace, workload))
+    }
+}
+
 /// A peer with a port and a protocol.
 type Contact = (Peer, i64, String);
 
@@ -97,8 +117,8 @@ struct Watched {
     /// The labels that tell the workload itself.
     labels: Vec<(String, String)>,
     contacts: BTreeSet<Contact>,
-    /// Of a rule: who used it, by namespace and name.
-    users: BTreeSet<(String, String)>,
+    /// Of a rule: who used it.
+    users: Workloads,
     /// There are peers that no rule can name, or too many.
     incomplete: bool,
 }
@@ -108,7 +128,7 @@ struct Watched {
 pub(crate) struct Observed {
     scopes: BTreeMap<Scope, Watched>,
     /// Workloads of which a scan is open: what they reach, and that they reach it, is not to be allowed.
-    scanners: BTreeSet<(String, String)>,
+    scanners: Workloads,
 }
 
 impl Observed {
@@ -171,24 +191,18 @@ impl Observed {
             |subject: &Subject| Some((subject.get("namespace")?.to_owned(), subject.get("workload")?.to_owned()));
         let scanners = scans.iter().filter_map(name).collect();
         let before = std::mem::replace(&mut self.scanners, scanners);
-        let over: BTreeSet<_> = before.difference(&self.scanners).cloned().collect();
+        let over: Workloads = before.difference(&self.scanners).cloned().collect();
         if !over.is_empty() {
             self.forget_all_of(&over);
         }
         !over.is_empty()
     }
 
-    fn forget_all_of(&mut self, workloads: &BTreeSet<(String, String)>) {
-        let is_one = |namespace: &str, workload: &str| workloads.contains(&(namespace.to_owned(), workload.to_owned()));
-        self.scopes.retain(|scope, watched| match scope {
-            Scope::Workload { namespace, workload, sends: true } => !is_one(namespace, workload),
-            Scope::Workload { .. } => true,
-            Scope::Rule { .. } => watched.users.is_disjoint(workloads),
-        });
+    fn forget_all_of(&mut self, workloads: &Workloads) {
+        // Only rules have users.
+        self.scopes.retain(|scope, watched| !scope.is_sent_by(workloads) && watched.users.is_disjoint(workloads));
         for watched in self.scopes.values_mut() {
-            watched.contacts.retain(
-                |(peer, ..)| !matches!(peer, Peer::Workload { namespace, workload, .. } if is_one(namespace, workload)),
-            );
+            watched.contacts.retain(|(peer, ..)| !peer.is_among(workloads));
         }
     }
 
@@ -214,10 +228,7 @@ impl Observed {
             }
             Scope::Rule { .. } => false,
         });
-        let scopes = scopes.filter(|(scope, _)| {
-            !matches!(scope, Scope::Workload { namespace, workload, sends: true }
-            if self.is_scanner(namespace, workload))
-        });
+        let scopes = scopes.filter(|(scope, _)| !scope.is_sent_by(&self.scanners));
         let watched: Vec<_> = scopes.map(|(_, watched)| watched).collect();
         let selector = match wanted {
             Some(_) => selector(&watched.first()?.labels)?,
@@ -289,10 +300,6 @@ impl Observed {
         }
     }
 
-    fn is_scanner(&self, namespace: &str, workload: &str) -> bool {
-        self.scanners.contains(&(namespace.to_owned(), workload.to_owned()))
-    }
-
     /// A rule for each peer with its ports; for what is sent, lookups of names too. `None` if some peer cannot be named.
     fn rules(&self, watched: &[&Watched], direction: Direction, own: &Own<'_>) -> Option<Vec<Rule>> {
         if watched.is_empty() || watched.iter().any(|watched| watched.incomplete) {
@@ -300,9 +307,7 @@ impl Observed {
         }
         let mut ports: BTreeMap<(&Peer, &str), BTreeSet<i64>> = BTreeMap::new();
         for (peer, port, protocol) in watched.iter().flat_map(|watched| &watched.contacts) {
-            let scans =
-                matches!(peer, Peer::Workload { namespace, workload, .. } if self.is_scanner(namespace, workload));
-            if !scans {
+            if !peer.is_among(&self.scanners) {
                 ports.entry((peer, protocol)).or_default().insert(*port);
             }
         }
@@ -343,7 +348,7 @@ fn peer(end: End<'_>, labels: &Labels, state: Option<&ClusterState>) -> Option<P
 fn addresses(state: &ClusterState, node: &str) -> Vec<String> {
     let addresses = state.node(node).into_iter().flat_map(|node| &node.status.addresses);
     let parsed: BTreeSet<IpAddr> = addresses.filter_map(|address| address.address.parse().ok()).collect();
-    parsed.into_iter().map(|address| IpNet::from(address).to_string()).collect()
+    parsed.into_iter().map(network).collect()
 }
 
 fn pairs(labels: &Labels) -> impl Iterator<Item = (&str, &str)> {
@@ -407,17 +412,20 @@ fn rule(protocol: Protocol, peer: EntityRule, ports: Vec<Port>, direction: Direc
 /// What a policy is of, and what public networks do not stand for in it.
 struct Own<'a> {
     namespace: &'a str,
-    excluded: Vec<String>,
+    /// Addresses of metadata services.
+    excluded: Vec<Ipv4Addr>,
 }
 
 impl<'a> Own<'a> {
     /// Some collectors tell requests for metadata from those for the public only with a network set.
     fn new(namespace: &'a str, direction: Direction, view: &View<'_>) -> Self {
         let metadata = METADATA.iter().map(|(address, _)| address).chain(&CREDENTIALS);
-        let all = metadata.chain(&view.settings.metadata_addresses).filter(|address| address.is_ipv4());
-        let all = all.filter(|_| direction == Direction::Egress);
+        let all = metadata.chain(&view.settings.metadata_addresses).filter_map(|address| match address {
+            IpAddr::V4(address) if direction == Direction::Egress => Some(*address),
+            _ => None,
+        });
         let all: BTreeSet<_> = all.collect();
-        Self { namespace, excluded: all.into_iter().map(|address| IpNet::from(*address).to_string()).collect() }
+        Self { namespace, excluded: all.into_iter().collect() }
     }
 }
 
@@ -427,7 +435,6 @@ const PRIVATE: [&str; 3] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"];
 /// What a rule says of a peer. No rule has networks of both versions of IP.
 fn entities(peer: &Peer, own: &Own<'_>) -> Option<Vec<EntityRule>> {
     let private = || PRIVATE.map(str::to_owned).to_vec();
-    let is_private = |net: &&String| PRIVATE.iter().any(|private| contains(private, net));
     Some(vec![match peer {
         Peer::Workload { namespace, labels, .. } => {
             let elsewhere = namespace != own.namespace;
@@ -448,17 +455,21 @@ fn entities(peer: &Peer, own: &Own<'_>) -> Option<Vec<EntityRule>> {
             return Some(versions.map(|nets| EntityRule { nets, ..EntityRule::default() }).collect());
         }
         Peer::Private => {
-            let not_nets = own.excluded.iter().filter(is_private).cloned().collect();
+            let private_ones = own.excluded.iter().filter(|address| address.is_private());
+            let not_nets = private_ones.map(|address| network((*address).into())).collect();
             EntityRule { nets: private(), not_nets, ..EntityRule::default() }
         }
-        Peer::Public => EntityRule { not_nets: [private(), own.excluded.clone()].concat(), ..EntityRule::default() },
+        Peer::Public => {
+            let excluded = own.excluded.iter().map(|address| network((*address).into()));
+            let not_nets = private().into_iter().chain(excluded).collect();
+            EntityRule { not_nets, ..EntityRule::default() }
+        }
     }])
 }
 
-/// Whether one network, as text, lies within another.
-fn contains(outer: &str, inner: &str) -> bool {
-    let parsed = outer.parse::<IpNet>().ok().zip(inner.parse::<IpNet>().ok());
-    parsed.is_some_and(|(outer, inner)| outer.contains(&inner))
+/// A network of one address.
+fn network(address: IpAddr) -> String {
+    IpNet::from(address).to_string()
 }
 
 fn in_namespace(name: &str) -> String {
