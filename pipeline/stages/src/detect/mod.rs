@@ -106,15 +106,14 @@ impl Directory {
     }
 
     /// The start of the newest period of any rule that meets keys.
-    fn newest_period(&self, now: EventTime) -> EventTime {
-        let periods = self.meeting.iter().map(|(_, period)| period).chain([&HOURLY]);
-        periods.map(|period| now.align(period.micros())).max().unwrap_or(now)
+    fn newest_period(&self, view: &View<'_>) -> EventTime {
+        let starts = self.meeting.iter().map(|(_, period)| view.start_of(*period));
+        starts.fold(view.start_of(HOURLY), EventTime::max)
     }
 
     /// Has the rules meet a key in whose periods it was not met yet; it was last met in the window that starts at `before`.
     fn meet(&self, rules: &mut [Box<dyn Rule>], key: &Facts<'_>, before: EventTime) {
-        let now = key.view.window.start;
-        for (rule, _) in self.meeting.iter().filter(|(_, period)| before < now.align(period.micros())) {
+        for (rule, _) in self.meeting.iter().filter(|(_, period)| before < key.view.start_of(*period)) {
             rules[*rule].meet(key);
         }
     }

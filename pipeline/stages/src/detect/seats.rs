@@ -159,7 +159,7 @@ impl Seats {
         sightings: &mut Sightings,
         observed: &mut Observed,
     ) {
-        let (now, newest) = (window.span.start, directory.newest_period(window.span.start));
+        let (now, newest) = (window.span.start, directory.newest_period(view));
         self.rows.begin();
         self.talks.begin();
         for row in &window.flows {
@@ -172,7 +172,7 @@ impl Seats {
                 if seat.met < newest {
                     let facts = Facts::new(row, view);
                     directory.meet(rules, &facts, seat.met);
-                    if seat.met < now.align(HOURLY.micros()) {
+                    if seat.met < view.start_of(HOURLY) {
                         observed.meet(&facts, seat.adds.states, broad(&seat, sightings));
                     }
                     seat.met = now;

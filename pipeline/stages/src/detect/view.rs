@@ -37,10 +37,15 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The start of the period in which the window begins.
+    pub(crate) const fn start_of(&self, period: Period) -> EventTime {
+        self.window.start.align(period.micros())
+    }
+
     /// The end of the period in which the window begins. What rules note of a key they note as of then: who meets it once
     /// more in the period, as after a restart, notes nothing else, and nothing is thought to be longer ago than it is.
     pub(crate) const fn end_of(&self, period: Period) -> EventTime {
-        self.window.start.align(period.micros()).plus(period.micros())
+        self.start_of(period).plus(period.micros())
     }
 
     /// Whether a period ends in the window: what is done then is not done in every window.

@@ -213,8 +213,10 @@ mod tests {
         let known = surroundings().into_iter().map(|object| (-60, object)).chain(pods).chain(policies);
         let mut scene = Scene::with_cluster(Settings::default(), known);
         let sent = || flow("shop/web", "pub:443").trace([profile("shop")]);
-        let told = |rows: Vec<FindingRow>| rows.into_iter().filter(|row| row.kind == FindingKind::NoPolicy);
-        let told = |rows| told(rows).map(|row| row.status).collect::<Vec<_>>();
+        let told = |rows: Vec<FindingRow>| {
+            let of_kind = rows.into_iter().filter(|row| row.kind == FindingKind::NoPolicy);
+            of_kind.map(|row| row.status).collect::<Vec<_>>()
+        };
         assert_eq!(told(scene.window([sent()])), [Status::Opened]);
         // Of the pods some are governed, then all; a connection that outlives the edit goes on for a while.
         let later: Vec<_> = (0..6).flat_map(|_| told(scene.window([sent()]))).collect();
